@@ -1,0 +1,263 @@
+"""
+What every conversation of one server shares: the tentative ledger, who is
+attached where, what is to be kept, and what is to be said once it is kept.
+
+Each decision applies its events to the ledger at once, so that the next one
+sees them, and leaves them in `events`; what is to be said goes to `outbox`. The
+shell takes both together with `take` and says nothing before the journal keeps
+the events (rule 2 of docs/design.md). What depends on no event, such as an
+operator's hello by which a server proves that it lives, goes to `at_once`.
+Nothing here does I/O or reads a clock.
+"""
+
+from collections import OrderedDict
+from enum import IntEnum
+from heapq import heappop, heappush
+from itertools import takewhile
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from licserver.core import events as ev
+from licserver.core.checkout import granted, next_in_queue
+from licserver.core.ledger import Held, Ledger, Session, Waiting
+from licserver.core.sessions import Terms, detach, is_over
+from lsproxy.seat.messages import (
+    HELLO_SECONDS,
+    SILENT_HEARTBEATS,
+    Notice,
+    Refusal,
+    Removed,
+    StandingDown,
+)
+
+if TYPE_CHECKING:
+    from licserver.core.conversation import Conversation
+
+
+class Moment(msgspec.Struct, frozen=True, gc=False):
+    """Now, by three clocks: seconds since boot, active seconds of the server name, POSIX seconds."""
+
+    boot: float
+    active: float
+    wall: float
+
+
+class Says(IntEnum):
+    """What a message in the outbox is: an event, an answer that vouches for the claim, or any other answer."""
+
+    EVENT = 0
+    VOUCHED = 1
+    PLAIN = 2
+
+
+class Open(msgspec.Struct, frozen=True):
+    """This server is active and its claim is confirmed."""
+
+
+class Shut(msgspec.Struct, frozen=True):
+    """
+    Sessions are refused with `code` and `message`; `active` is the "host:port"
+    that serves instead, where known. `closes`: the connection ends with it.
+    """
+
+    code: str
+    message: str
+    active: str | None = None
+    closes: bool = True
+
+
+Door = Open | Shut
+Saying = tuple["Conversation", msgspec.Struct | None, Says]
+
+
+class Desk:
+    """See the module. `token` is the operator's, None where there is none."""
+
+    def __init__(self, ledger: Ledger, server_name: str, backend: str, terms: Terms, token: str | None) -> None:
+        self.ledger = ledger
+        self.server_name = server_name
+        self.backend = backend
+        self.terms = terms
+        self.token = token
+        self.door: Door = Shut("not_active", f"{backend} is starting")
+        self.notices: list[Notice] = []
+        self.events: list[ev.AnyEvent] = []
+        self.outbox: list[Saying] = []
+        self.at_once: list[Saying] = []
+        self.errands: list[tuple[Conversation, msgspec.Struct]] = []
+        self.attached: dict[int, Conversation] = {}
+        self.fresh: OrderedDict[Conversation, float] = OrderedDict()
+        self.heard: OrderedDict[Conversation, float] = OrderedDict()
+        self._windows: list[tuple[float, int]] = []
+        self._waits: list[tuple[float, int]] = []
+
+    def replace_ledger(self, ledger: Ledger) -> None:
+        """Go on from another state, as rebuilt from the journal; whatever was undecided is forgotten."""
+        self.ledger = ledger
+        self.events, self.outbox = [], []
+        self.attached.clear()
+        self._windows = sorted((s.deadline, s.number) for s in ledger.sessions.values() if s.deadline is not None)
+        self._waits = sorted((w.deadline, w.number) for queue in ledger.queues.values() for w in queue.values())
+
+    def take(self) -> tuple[list[ev.AnyEvent], list[Saying]]:
+        """What is to be kept, and what is to be said when it is."""
+        taken = self.events, self.outbox
+        self.events, self.outbox = [], []
+        return taken
+
+    def take_at_once(self) -> list[Saying]:
+        """What is to be said now."""
+        taken, self.at_once = self.at_once, []
+        return taken
+
+    def record(self, event: ev.AnyEvent) -> None:
+        """An event was decided."""
+        self.ledger.apply(event)
+        self.events.append(event)
+        match event:
+            case ev.SessionDetached(number, deadline):
+                heappush(self._windows, (deadline, number))
+            case ev.CheckoutQueued():
+                heappush(self._waits, (event.deadline, event.seat))
+            case ev.Activated():
+                for session in self.ledger.sessions.values():
+                    if session.deadline is not None:
+                        heappush(self._windows, (session.deadline, session.number))
+
+    def say(self, conversation: "Conversation", message: msgspec.Struct, says: Says) -> None:
+        """Say `message` once everything decided so far is kept."""
+        self.outbox.append((conversation, message, says))
+
+    def say_at_once(self, conversation: "Conversation", message: msgspec.Struct) -> None:
+        """Answer without waiting for the journal."""
+        self.at_once.append((conversation, message, Says.PLAIN))
+
+    def hang_up(self, conversation: "Conversation") -> None:
+        """Close the connection after all that was said on it. Nothing it sends is decided any more."""
+        self._forget(conversation)
+        self.outbox.append((conversation, None, Says.EVENT))
+
+    def drop(self, conversation: "Conversation", moment: Moment) -> None:
+        """Close the connection now, whatever is unsaid on it."""
+        self.lost(conversation, moment)
+        self.at_once.append((conversation, None, Says.EVENT))
+
+    def lost(self, conversation: "Conversation", moment: Moment) -> None:
+        """The connection of a conversation is gone."""
+        self._forget(conversation)
+        number = conversation.session
+        if number is not None and self.attached.get(number) is conversation:
+            del self.attached[number]
+            if isinstance(self.door, Open):
+                self.record(detach(self.ledger.sessions[number], moment.active))
+
+    def open(self, moment: Moment) -> None:
+        """The claim is confirmed (again): sessions whose connection was lost meanwhile are detached now."""
+        self.door = Open()
+        for session in self.ledger.sessions.values():
+            if session.deadline is None and session.number not in self.attached:
+                self.record(detach(session, moment.active))
+
+    def serve_queue(self, feature: str, moment: Moment) -> None:
+        """Grant what can be granted, in order, after room was made."""
+        while (due := next_in_queue(self.ledger, feature, moment.wall)) is not None:
+            if isinstance(due, tuple):
+                ended, refusal = due
+                self.record(ended)
+                self.answer_wait(ended.session, refusal)
+            else:
+                self.record(due)
+                entry = self.ledger.entry(due.session, due.handle)
+                assert isinstance(entry, Held)
+                self.answer_wait(due.session, granted(entry), due.handle)
+
+    def answer_wait(self, session: int, reply: msgspec.Struct, handle: int | None = None) -> None:
+        """Answer a waiting checkout wherever it was asked on the session's present connection."""
+        conversation = self.attached.get(session)
+        if conversation is not None:
+            if handle is None:
+                assert isinstance(reply, Refusal)
+                handle = reply.id
+            for _ in range(conversation.asked.pop(handle, 0)):
+                self.say(conversation, reply, Says.VOUCHED)
+
+    def close_session(self, session: Session, moment: Moment) -> None:
+        """End a session; its seats go to whoever waits."""
+        features = {entry.feature for entry in self.ledger.entries_of(session.number)}
+        self.record(ev.SessionClosed(session.number))
+        self.attached.pop(session.number, None)
+        for feature in sorted(features):
+            self.serve_queue(feature, moment)
+
+    def remove_seat(self, seat: int, reason: str, moment: Moment) -> Refusal | None:
+        """An operator takes a seat back, or a waiting checkout out of the queue."""
+        entry = self.ledger.entries.get(seat)
+        if entry is None:
+            return Refusal(0, "bad_request", f"seat {seat}: nobody holds or waits for it")
+        if isinstance(entry, Waiting):
+            self.record(ev.WaitEnded(entry.session, entry.handle))
+            self.answer_wait(entry.session, Refusal(entry.handle, "withdrawn", f"{entry.feature}: {reason}"))
+        else:
+            self.record(ev.SeatRemoved(entry.session, entry.handle, reason))
+            conversation = self.attached.get(entry.session)
+            if conversation is not None:
+                self.say(conversation, Removed(entry.handle, reason), Says.EVENT)
+        self.serve_queue(entry.feature, moment)
+        return None
+
+    def license_came_into_force(self, text: str, file: str, moment: Moment) -> None:
+        """Grant from another license text from now on."""
+        self.record(ev.LicenseCameIntoForce(text, file))
+        self.serve_queues(moment)
+
+    def serve_queues(self, moment: Moment) -> None:
+        """Look at the head of every queue: also time makes room and ends."""
+        for feature in [feature for feature, queue in self.ledger.queues.items() if queue]:
+            self.serve_queue(feature, moment)
+
+    def tick(self, moment: Moment) -> None:
+        """Do what is due by the clocks. To be called a few times per second."""
+        self._end_silent(moment)
+        if not isinstance(self.door, Open):
+            return
+        while self._windows and self._windows[0][0] <= moment.active:
+            session = self.ledger.sessions.get(heappop(self._windows)[1])
+            if session is not None and is_over(session, moment.active):
+                self.close_session(session, moment)
+        while self._waits and self._waits[0][0] <= moment.active:
+            waiting = self.ledger.entries.get(heappop(self._waits)[1])
+            if isinstance(waiting, Waiting):
+                self.record(ev.WaitEnded(waiting.session, waiting.handle))
+                sentence = f"{waiting.feature}: no seat came free within {waiting.wait:g} s"
+                self.answer_wait(waiting.session, Refusal(waiting.handle, "no_seats", sentence))
+        self.serve_queues(moment)
+
+    def dismiss(self, active: str | None) -> None:
+        """Tell every session's connection that this server gives the name up, and close it."""
+        for conversation in list(self.attached.values()):
+            self.say(conversation, StandingDown(active), Says.EVENT)
+            self.hang_up(conversation)
+        self.attached.clear()
+
+    def _forget(self, conversation: "Conversation") -> None:
+        conversation.is_over = True
+        self.fresh.pop(conversation, None)
+        self.heard.pop(conversation, None)
+
+    def _end_silent(self, moment: Moment) -> None:
+        for conversation in _heard_before(self.fresh, moment.boot - HELLO_SECONDS):
+            sentence = f"no request came within {HELLO_SECONDS:g} s; a connection begins with hello"
+            self.say(conversation, Refusal(0, "hello_required", sentence), Says.PLAIN)
+            self.hang_up(conversation)
+        for conversation in _heard_before(self.heard, moment.boot - SILENT_HEARTBEATS * self.terms.heartbeat):
+            if self.heard[conversation] <= moment.boot - SILENT_HEARTBEATS * self._heartbeat(conversation):
+                self.drop(conversation, moment)
+
+    def _heartbeat(self, conversation: "Conversation") -> float:
+        session = None if conversation.session is None else self.ledger.sessions.get(conversation.session)
+        return self.terms.heartbeat if session is None else session.heartbeat
+
+
+def _heard_before(heard: "OrderedDict[Conversation, float]", bound: float) -> "list[Conversation]":
+    return [conversation for conversation, _ in takewhile(lambda item: item[1] <= bound, heard.items())]

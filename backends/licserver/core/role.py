@@ -1,0 +1,153 @@
+"""
+May this server take the active name, and what has to happen first?
+
+A takeover is a few steps; after each the claim is read again and the next step
+is judged from it, so that nothing rests on what was true a step ago.
+
+    refuse   the hint is stale, this host may not serve, or the holder answers
+             while it is still in its hold-down
+    ask      is the holder there (in its hold-down), or would it stand down
+    end      it did not answer: its process is ended, because a stopped holder
+             may be inside a write that blocks every other one
+    raise    epoch + 1, if the claim is still the one judged here
+
+A holder that answers is never ended. Whatever goes wrong in these steps costs a
+switch, never a seat: only the compare in `raise` and in every append is safety.
+"""
+
+from typing import Final
+
+import msgspec
+
+from licserver.journal.interface import Claim
+
+HOLD_DOWN_SECONDS: Final = 5.0
+LONGEST_HOLD_DOWN_SECONDS: Final = 60.0
+
+
+class Refuse(msgspec.Struct, frozen=True):
+    """No takeover: `code` and `message` for whoever asked."""
+
+    code: str
+    message: str
+
+
+class AlreadyActive(msgspec.Struct, frozen=True):
+    """This server has the name."""
+
+
+class AskWhetherActive(msgspec.Struct, frozen=True):
+    """Ask the holder for its status."""
+
+
+class AskToStandDown(msgspec.Struct, frozen=True):
+    """Ask the holder to give the name up to this server."""
+
+
+class EndHolder(msgspec.Struct, frozen=True):
+    """Make sure that the silent holder cannot hold up the journal."""
+
+
+class Raise(msgspec.Struct, frozen=True):
+    """Raise the epoch, with this hold-down (seconds) for the new holder."""
+
+    hold_down: float
+
+
+Step = Refuse | AlreadyActive | AskWhetherActive | AskToStandDown | EndHolder | Raise
+
+
+class Silent(msgspec.Struct, frozen=True):
+    """The holder did not answer within the limit, or refused the connection."""
+
+
+class Answered(msgspec.Struct, frozen=True):
+    """The holder answered that its role is `role`, and that it will not stand down because of `reason`."""
+
+    role: str
+    reason: str = ""
+
+
+class StoodDown(msgspec.Struct, frozen=True):
+    """The holder agreed and has fallen silent."""
+
+
+Answer = Silent | Answered | StoodDown
+
+
+class Wish(msgspec.Struct, frozen=True):
+    """A takeover that is wanted. `after_epoch` is the epoch its wisher saw, if any; `may_not_serve` a reason, or empty."""
+
+    me: str
+    instance: str
+    after_epoch: int | None = None
+    force: bool = False
+    may_not_serve: str = ""
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """
+    What is known of the judged claim's holder. `age`: seconds since this server
+    first saw that epoch, or since it saw the name given up; `answers` are
+    what it said in this takeover, the first one first; `ended`: it was made sure
+    that it is gone.
+    """
+
+    age: float
+    is_dead: bool = False
+    answers: tuple[Answer, ...] = ()
+    ended: bool = False
+
+
+def next_step(claim: Claim, wish: Wish, seen: Seen, ttl: float) -> Step:  # noqa: C901 one refusal after the other
+    """The next step of a takeover. See the module."""
+    holder = claim.holder
+    if holder is not None and holder.instance == wish.instance:
+        return AlreadyActive()
+    if wish.after_epoch is not None and claim.epoch > wish.after_epoch:
+        name = "nobody" if holder is None else holder.name
+        sentence = f"epoch {wish.after_epoch} was seen, but the journal is at {claim.epoch} (holder: {name})"
+        return Refuse("stale", sentence)
+    if wish.may_not_serve:
+        return Refuse("not_permitted", wish.may_not_serve)
+    if holder is None:
+        if claim.heir not in {None, wish.me} and seen.age < ttl and not wish.force:
+            return Refuse("not_permitted", f"the name was given up for {claim.heir}, {seen.age:.1f} s ago")
+        return Raise(HOLD_DOWN_SECONDS)
+    if seen.is_dead or seen.ended:
+        return Raise(_hold_down(claim, seen))
+    match seen.answers:
+        case ():
+            is_held_down = seen.age < claim.hold_down and not wish.force
+            return AskWhetherActive() if is_held_down else AskToStandDown()
+        case (*_, Silent()):
+            return EndHolder()
+        case (*_, StoodDown()):
+            return Raise(_hold_down(claim, seen))
+        case (Answered("active"),):
+            sentence = (
+                f"{holder.name} took the name {seen.age:.1f} s ago and answers; it keeps it for {claim.hold_down:g} s"
+            )
+            return Refuse("not_permitted", sentence)
+        case (Answered(role),) if role != "refuses":
+            return AskToStandDown()
+        case (*_, Answered(_, reason)):
+            return Refuse("not_permitted", f"{holder.name} does not stand down: {reason}")
+    raise AssertionError(seen.answers)
+
+
+def is_free(claim: Claim, me: str, unchanged: float, is_dead: bool, ttl: float) -> bool:
+    """
+    Whether a standby may try the name unasked: given up (for anyone, or for it),
+    its holder dead, or the claim unconfirmed (`unchanged`, seconds) for `ttl`.
+    """
+    if claim.holder is None:
+        return claim.heir in {None, me} or unchanged >= ttl
+    return is_dead or unchanged >= ttl
+
+
+def _hold_down(claim: Claim, seen: Seen) -> float:
+    """Takeovers that follow each other get longer and longer hold-downs."""
+    if seen.age < 2 * claim.hold_down:
+        return min(2 * max(claim.hold_down, HOLD_DOWN_SECONDS), LONGEST_HOLD_DOWN_SECONDS)
+    return HOLD_DOWN_SECONDS

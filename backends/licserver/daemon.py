@@ -1,0 +1,240 @@
+"""The composition root of `licserver serve`: from a configuration to a running server, and its end."""
+
+import gc
+import os
+import secrets
+import signal
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.interfaces import IListeningPort, IStreamClientEndpoint
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from licserver.config import LicserverConfig, load_config
+from licserver.connection import Connections
+from licserver.core.sessions import Terms
+from licserver.errors import LicserverError
+from licserver.journal.interface import Journal, Member
+from licserver.journal.process import this_process
+from licserver.journal.sqlite import open_journal
+from licserver.journal.sqlite_place import accept_copy
+from licserver.licenses import LicenseRefused, Licenses
+from licserver.peer import LIFE_SECONDS, Peers
+from licserver.server import Identity, Server
+from licserver.state import SeenState
+from lsproxy import logs, systemd
+from lsproxy.errors import LsproxyError
+from lsproxy.license.hostid import Hostid, parse_hostid
+from lsproxy.license.keys import load_public_key
+from lsproxy.license.machine import machine_hostids
+from lsproxy.net import tls
+from lsproxy.net.address import Address, parse_address
+from lsproxy.net.endpoints import client_endpoint, server_endpoint
+from lsproxy.net.reactor import BoottimeReactor, install
+from lsproxy.secretfile import read_secret
+
+log = Logger()
+
+_ANY_ADDRESS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 what a wildcard is asked at, not bound to
+_YOUNGEST_GENERATION: Final = 50_000
+
+
+class CannotServe(LicserverError):
+    """This server cannot start; the sentence says why and what to do."""
+
+
+def serve(path: Path) -> int:
+    """Run the server that `path` configures until it is stopped. The exit status. Raises ConfigError."""
+    config = load_config(path)
+    reactor = install()
+    logs.begin(config.log.format)
+    gc.set_threshold(_YOUNGEST_GENERATION, 20, 50)
+    service = Service(reactor, config)
+    reactor.callWhenRunning(service.start)
+    reactor.run()
+    if service.fault:
+        log.error("{fault}", fault=service.fault)
+    return service.status
+
+
+class Service:
+    """A server and its listener, from start to stop. `status` is the exit status, `fault` the sentence behind it."""
+
+    def __init__(self, reactor: BoottimeReactor, config: LicserverConfig) -> None:
+        self._reactor = reactor
+        self._config = config
+        self._port: IListeningPort | None = None
+        self._server: Server | None = None
+        self.status = 0
+        self.fault = ""
+
+    def start(self) -> None:
+        """Begin; the reactor runs."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._reactor.callFromThread(self.stop))
+        signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self._reread))
+        Deferred.fromCoroutine(self._start()).addErrback(self._cannot_start)
+
+    def stop(self) -> None:
+        """Give everything back and end the reactor."""
+        systemd.notify("STOPPING=1")
+        Deferred.fromCoroutine(self._stop()).addErrback(self._cannot_stop)
+
+    async def _start(self) -> None:
+        config = self._config
+        licenses = load_licenses(config)
+        journal = await open_journal(self._reactor, config.journal, config.server_name)
+        try:
+            server = await self._assemble(journal, licenses)
+        except BaseException:
+            await journal.close()
+            raise
+        self._server = server
+        log.info(
+            "serving {address} as {name} of {server_name}, {role}",
+            address=config.listen.address,
+            name=config.name,
+            server_name=config.server_name,
+            role=server.role(),
+        )
+        systemd.notify("READY=1")
+
+    async def _assemble(self, journal: Journal, licenses: Licenses) -> Server:
+        config = self._config
+        seen = SeenState(config.state, config.server_name)
+        claim = await journal.claim()
+        reason = seen.check(journal.journal_id, claim.epoch)
+        if reason:
+            raise CannotServe(reason)
+        await self._refuse_twice(journal)
+        listen = config.listen.address
+        ask_at = Address(_ANY_ADDRESS.get(listen.host, listen.host), listen.port)
+        member = Member(config.name, secrets.token_hex(16), str(config.advertise), this_process(), str(ask_at))
+        identity = Identity(member, config.server_name, config.redundancy.scheme, version("lsproxy"), licenses.hostids)
+        token = None if config.token_file is None else read_secret(config.token_file)
+        server = Server(
+            reactor=self._reactor,
+            wall=time.time,
+            identity=identity,
+            terms=Terms(config.heartbeat, config.resume, config.trust),
+            ttl=config.ttl,
+            token=token,
+            journal=journal,
+            licenses=licenses,
+            peers=Peers(self._reactor, self._peer, token, config.ttl),
+            remember=seen.remember,
+            stopping=self.stop,
+        )
+        endpoint = server_endpoint(self._reactor, listen.host, listen.port)
+        if config.listen.tls is not None:
+            options = tls.server_tls(config.listen.tls.certificate, config.listen.tls.key, config.listen.tls.client_ca)
+            endpoint = tls.wrap_server(self._reactor, endpoint, options)
+        self._port = await endpoint.listen(Connections(server))
+        await journal.join(member)
+        await server.start()
+        reason = server.why_not_ready()
+        if reason:
+            raise CannotServe(reason)
+        return server
+
+    async def _refuse_twice(self, journal: Journal) -> None:
+        config = self._config
+        for member, is_running in await journal.members():
+            if is_running and member.name == config.name:
+                raise CannotServe(
+                    f"{config.name} is running already, as process {member.process.pid}; "
+                    "stop it, or give this one a name of its own"
+                )
+            if is_running and config.redundancy.scheme == "single":
+                raise CannotServe(
+                    f"{member.name} serves {config.server_name} from this journal and the scheme here is single; "
+                    "several servers of one name need `redundancy: duplicate`"
+                )
+
+    def _peer(self, member: Member) -> IStreamClientEndpoint:
+        where = parse_address(member.listen)
+        endpoint = client_endpoint(self._reactor, where.host, where.port, timeout=LIFE_SECONDS)
+        own = self._config.listen.tls
+        if own is None:
+            return endpoint
+        return tls.wrap_client(
+            self._reactor, endpoint, tls.client_tls(parse_address(member.address).host, own.certificate)
+        )
+
+    def _reread(self) -> None:
+        if self._server is not None:
+            self._server.reread()
+
+    def _cannot_start(self, failure: Failure) -> None:
+        self.status = 2
+        self.fault = str(failure.value)
+        if not failure.check(LicserverError, LsproxyError):
+            log.failure("the server could not start", failure)
+            self.status = 1
+        self._reactor.stop()
+
+    async def _stop(self) -> None:
+        if self._port is not None:
+            port, self._port = self._port, None
+            await maybeDeferred(port.stopListening)
+        if self._server is not None:
+            server, self._server = self._server, None
+            await server.stop()
+        self._reactor.stop()
+
+    def _cannot_stop(self, failure: Failure) -> None:
+        log.failure("stopping failed", failure)
+        os._exit(1)
+
+
+def load_licenses(config: LicserverConfig) -> Licenses:
+    """The license file of a configuration, with the vendors' keys and this host's hostids. Raises LsproxyError."""
+    keys = {vendor: load_public_key(path) for vendor, path in config.vendor_keys.items()}
+    return Licenses(config.license_file, keys, own_hostids(config), config.name)
+
+
+def own_hostids(config: LicserverConfig) -> tuple[Hostid, ...]:
+    """The machine's hostids and those declared beside them."""
+    declared = tuple(hostid if isinstance(hostid, Hostid) else parse_hostid(hostid) for hostid in config.hostids)
+    return (*machine_hostids(), *declared)
+
+
+def check_license(config: LicserverConfig) -> list[str]:
+    """What is wrong with the own license file, a sentence each; empty if this server may serve all of it."""
+    licenses = load_licenses(config)
+    try:
+        text = licenses.read()
+    except LicenseRefused as refused:
+        return [str(refused)]
+    problems = [str(problem) for problem in licenses.verify(text, str(config.license_file)).problems]
+    reason = licenses.why_not(text, str(config.license_file))
+    return [*problems, reason] if reason else problems
+
+
+async def accept_journal(config: LicserverConfig, reactor: BoottimeReactor) -> str:
+    """Go on from the journal as it is, whatever this server has seen before. What is wrong with it, "" if nothing."""
+    try:
+        accept_copy(config.journal)
+        journal = await open_journal(reactor, config.journal, config.server_name)
+        claim = await journal.claim()
+        await journal.close()
+        SeenState.accept(config.state, config.server_name, journal.journal_id, claim.epoch)
+    except LicserverError as problem:
+        return str(problem)
+    return ""
+
+
+async def check_journal(config: LicserverConfig, reactor: BoottimeReactor) -> str:
+    """What is wrong with the journal, "" if nothing."""
+    try:
+        journal = await open_journal(reactor, config.journal, config.server_name)
+        claim = await journal.claim()
+        reason = SeenState(config.state, config.server_name).check(journal.journal_id, claim.epoch)
+        await journal.close()
+    except LicserverError as problem:
+        return str(problem)
+    return reason or ""

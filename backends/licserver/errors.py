@@ -1,0 +1,5 @@
+"""The one root of everything that can go wrong in licserver and that a person is told in a sentence."""
+
+
+class LicserverError(Exception):
+    """`str()` of it is one clear sentence: what is wrong, where, what would be right."""

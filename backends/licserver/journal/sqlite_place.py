@@ -1,0 +1,105 @@
+"""
+Is the journal used where it was used before: the same file, by processes that see each other?
+
+A copy of a journal beside its original would let two servers serve under one
+name, so a file whose inode is not the one noted in it is refused until a person
+accepts it. And because a silent holder is ended by its process number, all
+processes that share a journal must count processes alike: one boot, one PID
+namespace, one user namespace. After a reboot, or in a new container, the first
+one that is alone with the file notes its own.
+"""
+
+import sqlite3
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import msgspec
+
+from licserver.journal.interface import JournalUnusable
+from licserver.journal.process import boot_id
+from licserver.journal.sqlite_connection import Connection
+from licserver.journal.sqlite_file import JournalFile, explain, is_busy
+
+SETTLE_SECONDS = 2.0
+AGAIN_SECONDS = 0.01
+
+
+class Place(msgspec.Struct, frozen=True):
+    """
+    Where a journal is used: the inode of its file, and the kernel (`boot_id`)
+    and namespaces whose process numbers its members give.
+    """
+
+    inode: int
+    boot_id: str
+    pid_namespace: int
+    user_namespace: int
+
+    @classmethod
+    def of(cls, path: Path) -> "Place":
+        """The place of the file at `path` as this process sees it."""
+        return cls(
+            inode=path.stat().st_ino,
+            boot_id=boot_id(),
+            pid_namespace=Path("/proc/self/ns/pid").stat().st_ino,
+            user_namespace=Path("/proc/self/ns/user").stat().st_ino,
+        )
+
+
+def note_place(cursor: sqlite3.Cursor, place: Place) -> None:
+    """Write `place` into the journal, instead of the one before."""
+    cursor.execute("INSERT OR REPLACE INTO place VALUES (1, ?, ?, ?, ?)", msgspec.structs.astuple(place))
+
+
+def settle(file: JournalFile, connection: Connection, seconds: Callable[[], float]) -> None:
+    """Raise JournalUnusable unless the journal is used from here already, or by nobody; then note that it is."""
+    here = Place.of(file.path)
+    give_up_at = seconds() + SETTLE_SECONDS
+    while True:
+        noted = connection.run(_noted)
+        if noted == here:
+            return
+        if noted.inode != here.inode:
+            raise JournalUnusable(
+                f"{file.path} is a copy of a journal, and the original may be in use; if it is not, "
+                "`licserver journal accept -c FILE` goes on from this one knowingly"
+            )
+        connection.drop()
+        if _note_alone(file, here):
+            continue
+        if seconds() >= give_up_at:
+            raise JournalUnusable(
+                f"{file.path} is in use by license servers that run in another container or namespace; "
+                "those that share a journal share the PID and the user namespace"
+            )
+        # Two servers that start at once after a reboot find each other here; one of them notes the place for both.
+        time.sleep(AGAIN_SECONDS)
+
+
+def accept_copy(path: Path) -> None:
+    """Go on from the journal at `path` although it is a copy. Raises JournalUnusable while anybody uses it."""
+    file = JournalFile(path)
+    file.check_usable()
+    if not _note_alone(file, Place.of(path)):
+        raise JournalUnusable(f"{path} is in use; stop the license servers that use it first")
+
+
+def _noted(cursor: sqlite3.Cursor) -> Place:
+    row = cursor.execute("SELECT inode, boot_id, pid_namespace, user_namespace FROM place").fetchone()
+    return Place(*row)
+
+
+def _note_alone(file: JournalFile, place: Place) -> bool:
+    """Note `place` if no other connection to the file is open anywhere, and whether that was so."""
+    with closing(sqlite3.connect(file.uri, uri=True, isolation_level=None, timeout=0.0)) as connection:
+        try:
+            connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+            connection.execute("PRAGMA synchronous = FULL")
+            note_place(connection.cursor(), place)
+        except sqlite3.Error as error:
+            if is_busy(error):
+                return False
+            raise explain(error, file.path) from error
+    return True

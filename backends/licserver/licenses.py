@@ -1,0 +1,119 @@
+"""
+Which license text does this server serve: the one in force, or its own file?
+
+The text in force stands in the journal. A server's own file comes into force by
+`reread` or `install` on the active server, or when it takes a name that nobody
+has confirmed since it started. Every text must bind this host.
+"""
+
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from licserver.errors import LicserverError
+from lsproxy.errors import LsproxyError
+from lsproxy.license.binding import Unbound, bind
+from lsproxy.license.file import read_license_text
+from lsproxy.license.grammar import parse
+from lsproxy.license.hostid import Hostid
+from lsproxy.license.offer import Pool, pools
+from lsproxy.license.signature import VerifiedLicense, verify
+
+_SCHEMES: Final = {2: "a pair", 3: "a triad"}
+
+
+class LicenseRefused(LicserverError):
+    """A license text that this server may not serve; the sentence says why."""
+
+
+class Licenses:
+    """The license file of one server: `hostids` are the host's, `name` the server's."""
+
+    def __init__(
+        self, path: Path, vendor_keys: Mapping[str, Ed25519PublicKey], hostids: tuple[Hostid, ...], name: str
+    ) -> None:
+        self.path = path
+        self.hostids = hostids
+        self._vendor_keys = vendor_keys
+        self._name = name
+
+    def read_pools(self, text: str, file: str) -> dict[str, tuple[Pool, ...]]:
+        """What a text grants by its validly signed lines."""
+        return pools(self.verify(text, file))
+
+    def verify(self, text: str, file: str) -> VerifiedLicense:
+        """The text with its signatures checked."""
+        return verify(parse(text, file), self._vendor_keys)
+
+    def digest(self, text: str) -> str:
+        """The digest of a text; that of no lines for an empty one."""
+        return self.verify(text, "license").digest
+
+    def why_not(self, text: str, file: str) -> str:
+        """Why this host may not serve a text; "" if it may."""
+        verified = self.verify(text, file)
+        if not verified.good:
+            problems = "; ".join(map(str, verified.problems[:3])) or f"{file}: it has no FEATURE or INCREMENT line"
+            return f"no line of the license can be served: {problems}"
+        bound = bind(verified.license, self.hostids, self._name)
+        if isinstance(bound, Unbound):
+            return bound.reason
+        servers = len(verified.license.servers)
+        if servers > 1:
+            scheme = _SCHEMES.get(servers, f"{servers} servers")
+            return (
+                f"{file}: {servers} SERVER lines are {scheme}; this release serves license files with one SERVER line"
+            )
+        return ""
+
+    def read(self) -> str:
+        """The text of the own file. Raises LicenseRefused."""
+        try:
+            return read_license_text(self.path)
+        except LsproxyError as problem:
+            raise LicenseRefused(str(problem)) from problem
+
+    def read_servable(self) -> str:
+        """The text of the own file, if this host may serve any line of it. Raises LicenseRefused."""
+        text = self.read()
+        reason = self.why_not(text, str(self.path))
+        if reason:
+            raise LicenseRefused(reason)
+        return text
+
+    def check_new(self, text: str, file: str) -> None:
+        """
+        Raise LicenseRefused unless a text may replace the one in force: this host
+        may serve it and not one line of it is broken. Validly signed lines
+        that this release does not serve are let pass.
+        """
+        verified = self.verify(text, file)
+        unserved = {line.line for line in verified.signed} - {line.line for line in verified.good}
+        broken = [problem for problem in verified.problems if problem.line not in unserved]
+        if broken:
+            raise LicenseRefused("the license in force stays: " + "; ".join(map(str, broken[:5])))
+        reason = self.why_not(text, file)
+        if reason:
+            raise LicenseRefused(f"the license in force stays: {reason}")
+
+    def install(self, text: str) -> None:
+        """Make `text` the own file, with the old one kept beside it as `FILE.old`. Raises LicenseRefused."""
+        folder = self.path.parent
+        try:
+            descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=f".{self.path.name}.")
+            with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(temporary).chmod(0o644)
+            old = self.path.with_name(f"{self.path.name}.old")
+            old.unlink(missing_ok=True)
+            if self.path.exists():
+                os.link(self.path, old)
+            Path(temporary).replace(self.path)
+        except OSError as problem:
+            raise LicenseRefused(f"{self.path}: the license file cannot be written: {problem.strerror}") from problem

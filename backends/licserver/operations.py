@@ -1,0 +1,173 @@
+"""What operators ask of a server, and `status`: each request is carried out and answered here."""
+
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from licserver.core import role
+from licserver.core.conversation import Conversation
+from licserver.core.desk import Open, Says
+from licserver.errors import LicserverError
+from licserver.licenses import LicenseRefused
+from lsproxy.seat.messages import (
+    Done,
+    Install,
+    Notice,
+    Refusal,
+    Reread,
+    StandDown,
+    Status,
+    Stop,
+    Takeover,
+    TookOver,
+)
+
+if TYPE_CHECKING:
+    from licserver.server import Server
+
+log = Logger()
+
+
+class Operations:
+    """See the module. `stopping` ends the server."""
+
+    def __init__(self, server: "Server", stopping: Callable[[], None]) -> None:
+        self._server = server
+        self._stopping = stopping
+        self._noted = ""
+        self._digests: dict[str, str] = {}
+
+    def perform(self, conversation: Conversation, request: msgspec.Struct) -> None:
+        """Carry out a request; the answer follows."""
+        match request:
+            case Status(request_id):
+                status = self._server.status(request_id, self._license_digest(), self._notices())
+                self._server.desk.say_at_once(conversation, status)
+            case Takeover():
+                self._run(conversation, request.id, self._take_over(conversation, request))
+            case StandDown():
+                self._run(conversation, request.id, self._stand_down(conversation, request))
+            case Reread():
+                self._run(conversation, request.id, self._reread(conversation, request))
+            case Install():
+                self._run(conversation, request.id, self._install(conversation, request))
+            case Stop(request_id):
+                log.info("an operator asked this server to stop")
+                self._say(conversation, Done(request_id))
+                self._stopping()
+
+    def note_license(self) -> None:
+        """Log, when it changes, whether the own license file differs from the text in force."""
+        difference = self._difference()
+        if difference != self._noted:
+            self._noted = difference
+            if difference:
+                log.warn("{difference}", difference=difference)
+
+    def _run(self, conversation: Conversation, request_id: int, operation: Coroutine[Any, Any, None]) -> None:
+        def failed(failure: Failure) -> None:
+            if not failure.check(LicserverError):
+                log.failure("an operator's request failed", failure)
+            self._say(conversation, Refusal(request_id, "not_permitted", str(failure.value)))
+
+        Deferred.fromCoroutine(operation).addErrback(failed)
+
+    async def _take_over(self, conversation: Conversation, request: Takeover) -> None:
+        reason = request.reason or "an operator asked for it"
+        outcome = await self._server.take_over(reason, request.after_epoch, request.force)
+        if isinstance(outcome, role.Refuse):
+            self._say(conversation, Refusal(request.id, outcome.code, outcome.message))
+        else:
+            self._say(conversation, TookOver(request.id, outcome))
+
+    async def _stand_down(self, conversation: Conversation, request: StandDown) -> None:
+        server = self._server
+        name = server.identity.member.name
+        if server.tenure is None:
+            self._say(conversation, Refusal(request.id, "not_active", f"{name} is not active"))
+            return
+        addresses = {member.name: member.address for member, _ in await server.journal.members()}
+        if request.to is not None and request.to not in addresses:
+            sentence = f"{request.to} is no member of {server.identity.server_name}; there are {', '.join(addresses)}"
+            self._say(conversation, Refusal(request.id, "not_permitted", sentence))
+            return
+        if server.tenure is not None:
+            log.info("standing down: {reason}", reason=request.reason or "an operator asked for it")
+            await server.tenure.stand_down(request.to, addresses.get(request.to or ""))
+        self._say(conversation, Done(request.id))
+
+    def reread(self) -> None:
+        """Put the own license file in force, if this server is active; what stands against it is logged."""
+        try:
+            self._put_in_force(self._server.licenses.read())
+        except LicenseRefused as refused:
+            log.error("{reason}", reason=refused)
+        self._server.settle()
+
+    async def _reread(self, conversation: Conversation, request: Reread) -> None:
+        self._put_in_force(self._server.licenses.read())
+        self._confirm(conversation, request.id)
+
+    async def _install(self, conversation: Conversation, request: Install) -> None:
+        licenses = self._server.licenses
+        licenses.check_new(request.license, licenses.path.name)
+        licenses.install(request.license)
+        self._put_in_force(request.license)
+        self._confirm(conversation, request.id)
+
+    def _put_in_force(self, text: str) -> None:
+        server = self._server
+        server.licenses.check_new(text, str(server.licenses.path))
+        desk = server.desk
+        if isinstance(desk.door, Open) and text != desk.ledger.license_text:
+            desk.license_came_into_force(text, str(server.licenses.path), server.moment())
+            log.info("another license text is in force: {digest}", digest=server.licenses.digest(text))
+        self.note_license()
+
+    def _confirm(self, conversation: Conversation, request_id: int) -> None:
+        """Say done when everything decided so far is kept."""
+        self._server.desk.say(conversation, Done(request_id), Says.PLAIN)
+        self._server.settle()
+
+    def _say(self, conversation: Conversation, reply: msgspec.Struct) -> None:
+        self._server.desk.say_at_once(conversation, reply)
+        self._server.settle()
+
+    def _license_digest(self) -> str:
+        """The digest of the text in force, before there is one that of the own file."""
+        text = self._server.desk.ledger.license_text
+        if not text:
+            try:
+                text = self._server.licenses.read()
+            except LicenseRefused:
+                return ""
+        return self._digest(text)
+
+    def _digest(self, text: str) -> str:
+        if text not in self._digests:
+            self._digests = {text: self._server.licenses.digest(text), **dict(list(self._digests.items())[:1])}
+        return self._digests[text]
+
+    def _difference(self) -> str:
+        server = self._server
+        in_force = server.desk.ledger.license_text
+        if not in_force:
+            return ""
+        try:
+            own = server.licenses.read()
+        except LicenseRefused as refused:
+            return f"the license in force stays in force, but the own license file cannot be used: {refused}"
+        if own == in_force or self._digest(own) == self._digest(in_force):
+            return ""
+        try:
+            server.licenses.check_new(own, str(server.licenses.path))
+        except LicenseRefused as refused:
+            return str(refused)
+        return f"{server.licenses.path} differs from the license in force; `reread` puts it in force"
+
+    def _notices(self) -> list[Notice]:
+        return [Notice("license", self._noted)] if self._noted else []

@@ -1,0 +1,117 @@
+"""
+Is the other license server there, and does it give the name up?
+
+Any answer within `LIFE_SECONDS` proves that it lives; what was asked of it may
+then take longer, because a server that stands down keeps first what it decided.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectError, ConnectionClosed
+from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.python.failure import Failure
+
+from licserver.core.role import Answer, Answered, Silent, StoodDown
+from licserver.journal.interface import Member
+from lsproxy.net.tls import HandshakeError
+from lsproxy.seat.lines import REPLY_LIMIT, LineSplitter
+
+LIFE_SECONDS: Final = 0.2
+_HELLO, _ASKED = 1, 2
+_NOT_ACTIVE: Final = frozenset({"not_active"})
+
+
+class _Reply(msgspec.Struct):
+    id: int = 0
+    ok: bool = False
+    role: str = ""
+    error: str = ""
+    message: str = ""
+
+
+class Peers:
+    """Asks other license servers. `connect` gives the endpoint of a member; `token` is the operator's."""
+
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        connect: Callable[[Member], IStreamClientEndpoint],
+        token: str | None,
+        patience: float,
+    ) -> None:
+        self._reactor = reactor
+        self._connect = connect
+        self._token = token
+        self._patience = patience
+
+    async def ask_whether_active(self, member: Member) -> Answer:
+        """Its role, by `status`."""
+        reply = await self._ask(member, [{"id": _ASKED, "op": "status"}])
+        return Answered(reply.role) if isinstance(reply, _Reply) else reply
+
+    async def ask_to_stand_down(self, member: Member, heir: str, reason: str) -> Answer:
+        """Whether it gives the name up for `heir`."""
+        if self._token is None:
+            reply = await self._ask(member, [{"id": _ASKED, "op": "status"}])
+            reason = "there is no token_file here with which to ask it"
+            return Answered("refuses", reason) if isinstance(reply, _Reply) else reply
+        hello = {"id": _HELLO, "op": "hello", "token": self._token}
+        asking = {"id": _ASKED, "op": "stand_down", "to": heir, "reason": reason}
+        reply = await self._ask(member, [hello, asking])
+        if not isinstance(reply, _Reply):
+            return reply
+        if reply.ok or reply.error in _NOT_ACTIVE:
+            return StoodDown()
+        return Answered("refuses", reply.message)
+
+    async def _ask(self, member: Member, requests: list[dict[str, object]]) -> Silent | Answered | _Reply:
+        asking = _Asking(requests)
+        connecting = self._connect(member).connect(Factory.forProtocol(lambda: asking))
+        try:
+            await connecting.addTimeout(LIFE_SECONDS, self._reactor)
+            await asking.life.addTimeout(LIFE_SECONDS, self._reactor)
+            return await asking.answer.addTimeout(self._patience, self._reactor)
+        except HandshakeError as problem:
+            return Answered("refuses", f"it answers, but {problem}")
+        except (ConnectError, ConnectionClosed, TimeoutError, CancelledError):
+            return Silent()
+        finally:
+            asking.give_up()
+
+
+class _Asking(Protocol):
+    def __init__(self, requests: list[dict[str, object]]) -> None:
+        self._requests = requests
+        self._lines = LineSplitter(REPLY_LIMIT)
+        self.life: Deferred[None] = Deferred()
+        self.answer: Deferred[_Reply] = Deferred()
+
+    def connectionMade(self) -> None:
+        assert self.transport is not None
+        self.transport.write(b"".join(msgspec.json.encode(request) + b"\n" for request in self._requests))
+
+    def dataReceived(self, data: bytes) -> None:
+        for line in self._lines.feed(data):
+            try:
+                reply = msgspec.json.decode(line, type=_Reply)
+            except msgspec.DecodeError:
+                continue
+            if not self.life.called:
+                self.life.callback(None)
+            refused_hello = reply.id == _HELLO and not reply.ok
+            if (reply.id == _ASKED or refused_hello) and not self.answer.called:
+                self.answer.callback(reply)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        for waiting in (self.life, self.answer):
+            if not waiting.called:
+                waiting.addErrback(lambda _: None)
+                waiting.errback(reason)
+
+    def give_up(self) -> None:
+        if self.transport is not None:
+            self.transport.abortConnection()  # type: ignore[attr-defined] # every stream transport of ours has it

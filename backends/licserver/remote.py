@@ -1,0 +1,62 @@
+"""How a command asks a running license server: one connection, one request, one reply, without a reactor."""
+
+import socket
+import ssl
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from licserver.errors import LicserverError
+from lsproxy.net.address import Address
+from lsproxy.seat.lines import REPLY_LIMIT, LineSplitter
+
+SECONDS: Final = 10.0
+
+
+class Unreachable(LicserverError):
+    """Nobody answered at the address; the sentence says what was tried."""
+
+
+class Declined(LicserverError):
+    """The server answered with a refusal; its sentence."""
+
+
+def ask(address: Address, request: dict[str, Any], token: str | None, ca: Path | None) -> dict[str, Any]:
+    """
+    The reply to `request`, a dict as in docs/protocol.md without its id, on an
+    operator's connection where there is a `token`, over TLS where there is a `ca`.
+
+    Raises Unreachable, or Declined with the server's own sentence.
+    """
+    requests = [{**request, "id": 2}]
+    if token is not None:
+        requests.insert(0, {"op": "hello", "token": token, "id": 1})
+    try:
+        with _connect(address, ca) as connection:
+            connection.sendall(b"".join(msgspec.json.encode(one) + b"\n" for one in requests))
+            return _reply(connection, address)
+    except OSError as problem:
+        raise Unreachable(f"no license server answers at {address}: {problem}") from problem
+
+
+def _connect(address: Address, ca: Path | None) -> socket.socket:
+    connection = socket.create_connection((address.host, address.port), timeout=SECONDS)
+    if ca is None:
+        return connection
+    return ssl.create_default_context(cafile=str(ca)).wrap_socket(connection, server_hostname=address.host)
+
+
+def _reply(connection: socket.socket, address: Address) -> dict[str, Any]:
+    lines = LineSplitter(REPLY_LIMIT)
+    while arrived := connection.recv(65_536):
+        for line in lines.feed(arrived):
+            try:
+                reply = msgspec.json.decode(line, type=dict[str, Any])
+            except msgspec.DecodeError as problem:
+                raise Unreachable(f"what answers at {address} is no license server of the seat protocol") from problem
+            if reply.get("ok") is False:
+                raise Declined(str(reply.get("message", reply.get("error"))))
+            if reply.get("id") == 2:  # noqa: PLR2004 the id given to the request above
+                return reply
+    raise Unreachable(f"{address} closed the connection without an answer")

@@ -1,0 +1,412 @@
+"""
+One license server: its connections, and whether it is active or stands by.
+
+    standby --takeover asked for, or the name is free--> taking --kept--> active
+       ^                                                   |                |
+       +----------------- refused, or moved ---------------+                |
+       +------- stood down, fenced, or outcome unknown: rebuilt ------------+
+
+What the states mean for clients stands in `tenure.py` and `core/`; what the steps
+of a takeover are, in `core/role.py`. This file carries them out.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Final, assert_never
+
+import msgspec
+from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from licserver.connection import Connection
+from licserver.core import role
+from licserver.core.desk import Desk, Moment, Saying, Says, Shut
+from licserver.core.sessions import Terms
+from licserver.core.usage import rfc3339
+from licserver.follower import Follower
+from licserver.journal.interface import Claim, ClaimMoved, Journal, JournalError, Member
+from licserver.licenses import LicenseRefused, Licenses
+from licserver.operations import Operations
+from licserver.peer import Peers
+from licserver.tenure import Tenure, isolated
+from lsproxy.license.hostid import Hostid
+from lsproxy.seat.messages import MemberStatus, Notice, StatusReply
+
+log = Logger()
+
+LOOK_SECONDS: Final = 0.1
+MEMBERS_SECONDS: Final = 2.0
+MOST_STEPS: Final = 8
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """What this server is, for `status`."""
+
+    member: Member
+    server_name: str
+    scheme: str
+    release: str
+    hostids: tuple[Hostid, ...]
+
+
+class Server:
+    """
+    See the module. `remember` is told the journal id and each epoch this server
+    takes; `stopping` is called when an operator asks it to stop.
+    """
+
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        wall: Callable[[], float],
+        identity: Identity,
+        terms: Terms,
+        ttl: float,
+        token: str | None,
+        journal: Journal,
+        licenses: Licenses,
+        peers: Peers,
+        remember: Callable[[str, int], None],
+        stopping: Callable[[], None],
+    ) -> None:
+        self._reactor = reactor
+        self._wall = wall
+        self.identity = identity
+        self._ttl = ttl
+        self.journal = journal
+        self.licenses = licenses
+        self._peers = peers
+        self._remember = remember
+        self._follower = Follower(journal, licenses.read_pools)
+        self.desk = Desk(self._follower.ledger, identity.server_name, identity.member.name, terms, token)
+        self.tenure: Tenure | None = None
+        self.members: Sequence[tuple[Member, bool]] = ()
+        self._operations = Operations(self, stopping)
+        self._started_at = reactor.seconds()
+        self._started_with: tuple[int, int] | None = None
+        self._claim: Claim | None = None
+        self._changed_at = self._holder_since = self._started_at
+        self._try_after = self._started_at
+        self._taking = DeferredLock()
+        self._following = DeferredLock()
+        self._is_stopping = False
+        self._looking = LoopingCall(self._look)
+        self._refreshing = LoopingCall(self._refresh)
+        self._looking.clock = self._refreshing.clock = reactor
+
+    async def start(self) -> None:
+        """Read the journal, then follow it, and take the name when it is free. Raises JournalError."""
+        claim = await self.journal.claim()
+        self._started_with = claim.epoch, claim.confirmations
+        await self._follow(claim)
+        self._claim_seen(claim)
+        self._watch = self.journal.watch(self._claim_seen)
+        await self._refresh()
+        self._looking.start(LOOK_SECONDS, now=False)
+        self._refreshing.start(MEMBERS_SECONDS, now=False)
+
+    async def stop(self) -> None:
+        """Give the name up, keep and say what was decided, let the clients go, leave the list of members."""
+        self._is_stopping = True
+        for looping in (self._looking, self._refreshing):
+            if looping.running:
+                looping.stop()
+        self._watch.stop()
+        try:
+            if self.tenure is not None:
+                await self.tenure.stand_down(None, None)
+            await self.journal.leave(self.identity.member)
+        except JournalError as problem:
+            log.warn("stopping: {problem}", problem=problem)
+        await self.journal.close()
+
+    def why_not_ready(self) -> str:
+        """Why this server could not take the name even if it were free; "" if it could."""
+        return "" if self._claim is None else self._why_not(self._claim)
+
+    def reread(self) -> None:
+        """Put the own license file in force, if this server is active; what stands against it is logged."""
+        self._operations.reread()
+
+    # --- what connections need -------------------------------------------------
+
+    def moment(self) -> Moment:
+        """Now."""
+        if self.tenure is not None:
+            return self.tenure.moment()
+        return Moment(self._reactor.seconds(), 0.0, self._wall())
+
+    def settle(self) -> None:
+        """Keep and say what was decided, and set operators' requests going."""
+        desk = self.desk
+        if desk.errands:
+            errands, desk.errands = desk.errands, []
+            for conversation, request in errands:
+                self._operations.perform(conversation, request)
+        if self.tenure is not None:
+            self.tenure.settle()
+        else:
+            self.deliver(desk.take_at_once(), vouched=False)
+            self.deliver(desk.take()[1], vouched=False)
+
+    def call_later(self, seconds: float, connection: Connection) -> None:
+        """Abort a closing connection whose client does not take what is left."""
+        self._reactor.callLater(seconds, connection.abort)
+
+    def deliver(self, sayings: Sequence[Saying], *, vouched: bool) -> None:
+        """Write out what may be said now."""
+        for conversation, message, says in sayings:
+            connection = conversation.transport
+            assert isinstance(connection, Connection)
+            if message is None:
+                connection.hang_up()
+                continue
+            if says is Says.VOUCHED and not vouched:
+                message = isolated(message.id, self.desk)  # type: ignore[attr-defined] # noqa: PLW2901 every answer has an id
+            connection.say(message)
+            if says is not Says.EVENT:
+                connection.answered()
+
+    # --- the active name -------------------------------------------------------
+
+    async def take_over(self, reason: str, after_epoch: int | None, force: bool) -> role.Refuse | int:
+        """Take the name, step by step. The epoch if this server has it now, otherwise why not. Raises JournalError."""
+        async with _held(self._taking):
+            answers: tuple[role.Answer, ...] = ()
+            ended = False
+            for _ in range(MOST_STEPS):
+                claim = await self.journal.claim()
+                self._claim_seen(claim)
+                seen = role.Seen(
+                    age=self._reactor.seconds() - self._holder_since,
+                    is_dead=self.journal.holder_is_dead(claim),
+                    answers=answers,
+                    ended=ended,
+                )
+                me = self.identity.member
+                wish = role.Wish(me.name, me.instance, after_epoch, force, self._why_not(claim))
+                match role.next_step(claim, wish, seen, self._ttl):
+                    case role.AlreadyActive():
+                        if self.tenure is None:
+                            return role.Refuse("not_permitted", f"{me.name} is about to lose the name")
+                        return claim.epoch
+                    case role.Refuse() as refusal:
+                        return refusal
+                    case role.AskWhetherActive():
+                        answers = (*answers, await self._peers.ask_whether_active(_holding(claim)))
+                    case role.AskToStandDown():
+                        answers = (*answers, await self._peers.ask_to_stand_down(_holding(claim), me.name, reason))
+                    case role.EndHolder():
+                        log.warn("{holder} does not answer; making sure that it is gone", holder=_holder(claim))
+                        await self.journal.end_holder(claim)
+                        ended = True
+                    case role.Raise(hold_down):
+                        try:
+                            taken = await self.journal.activate(claim, me, hold_down)
+                        except ClaimMoved:
+                            answers, ended = (), False
+                            continue
+                        return await self._serve(taken, claim, reason)
+                    case other:
+                        assert_never(other)
+            return role.Refuse("not_permitted", "the claim to the name kept changing; try again")
+
+    async def _serve(self, claim: Claim, judged: Claim, reason: str) -> int | role.Refuse:
+        async with _held(self._following):
+            await self._follower.catch_up(claim.newest_slot)
+        self._adopt_ledger()
+        try:
+            text = self._text_to_bring(judged)
+        except LicenseRefused as refused:
+            await self.journal.release(claim.epoch, None, claim.active_seconds)
+            return role.Refuse("not_permitted", str(refused))
+        tenure = Tenure(
+            self._reactor, self._wall, self.journal, self.desk, claim, self._ttl, self.deliver, self._tenure_ended
+        )
+        self.tenure = tenure
+        await tenure.open(text, str(self.licenses.path))
+        log.info(
+            "active: {name} has {server_name} in epoch {epoch} ({reason})",
+            name=self.identity.member.name,
+            server_name=self.identity.server_name,
+            epoch=claim.epoch,
+            reason=reason,
+        )
+        self._remember(self.journal.journal_id, claim.epoch)
+        self._operations.note_license()
+        return claim.epoch
+
+    def _text_to_bring(self, judged: Claim) -> str | None:
+        """The own file's text if it comes into force with this takeover. Raises LicenseRefused if nothing may be served."""
+        in_force, file = self.desk.ledger.license_text, self.desk.ledger.license_file
+        if not in_force or (judged.epoch, judged.confirmations) == self._started_with:
+            try:
+                own = self.licenses.read_servable()
+            except LicenseRefused as refused:
+                if not in_force:
+                    raise
+                log.warn("the own license file is not used: {reason}", reason=refused)
+            else:
+                return None if own == in_force else own
+        reason = self.licenses.why_not(in_force, file)
+        if reason:
+            raise LicenseRefused(f"the license in force: {reason}")
+        return None
+
+    def _why_not(self, claim: Claim) -> str:
+        try:
+            self._text_to_bring(claim)
+        except LicenseRefused as refused:
+            return str(refused)
+        return ""
+
+    def _tenure_ended(self, reason: str, is_kept: bool) -> None:
+        log.warn("no longer active: {reason}", reason=reason)
+        tenure, self.tenure = self.tenure, None
+        assert tenure is not None
+        self._try_after = self._changed_at = self._reactor.seconds() + self._ttl / 2
+        if is_kept:
+            self._follower.slot = tenure.slot
+        else:
+            for conversation in list(self.desk.attached.values()):
+                connection = conversation.transport
+                assert isinstance(connection, Connection)
+                connection.abort()
+            self._follower = Follower(self.journal, self.licenses.read_pools)
+            self._adopt_ledger()
+        self._shut_door()
+
+    def _adopt_ledger(self) -> None:
+        if self.desk.ledger is not self._follower.ledger or self.tenure is None:
+            self.desk.replace_ledger(self._follower.ledger)
+
+    # --- standing by -----------------------------------------------------------
+
+    def _claim_seen(self, claim: Claim) -> None:
+        before, self._claim = self._claim, claim
+        now = self._reactor.seconds()
+        if before is None or (before.epoch, before.confirmations) != (claim.epoch, claim.confirmations):
+            self._changed_at = now
+        if before is None or (before.epoch, before.holder) != (claim.epoch, claim.holder):
+            self._holder_since = self._changed_at = now
+        if self.tenure is None:
+            self._shut_door()
+            if not self._taking.locked:
+                Deferred.fromCoroutine(self._follow(claim)).addErrback(self._cannot_follow)
+        elif claim.epoch > self.tenure.epoch:
+            self.tenure.deposed(_holder(claim))
+
+    async def _follow(self, claim: Claim) -> None:
+        async with _held(self._following):
+            if self.tenure is None:
+                await self._follower.catch_up(claim.newest_slot)
+                self._adopt_ledger()
+
+    def _cannot_follow(self, failure: object) -> None:
+        log.error("the journal cannot be followed: {problem}", problem=getattr(failure, "value", failure))
+
+    def _shut_door(self) -> None:
+        holder = None if self._claim is None else self._claim.holder
+        me = self.identity.member
+        sentence = f"{me.name} stands by for {self.identity.server_name}"
+        if holder is None or holder.instance == me.instance:
+            self.desk.door = Shut("not_active", f"{sentence}; nobody is active")
+        else:
+            self.desk.door = Shut("not_active", f"{sentence}; {holder.name} is active", holder.address)
+
+    def _look(self) -> None:
+        """Is the name free for this server?"""
+        self.desk.tick(self.moment())
+        self.settle()
+        now, claim = self._reactor.seconds(), self._claim
+        if self.tenure is not None or claim is None or self._taking.locked or now < self._try_after:
+            return
+        unchanged = now - self._changed_at
+        is_dead = self.journal.holder_is_dead(claim)
+        if role.is_free(claim, self.identity.member.name, unchanged, is_dead, self._ttl):
+            self._try_after = now + self._ttl / 2
+            reason = "the name is free" if claim.holder is None else f"{_holder(claim)} is gone"
+            taking = Deferred.fromCoroutine(self.take_over(reason, claim.epoch, force=False))
+            taking.addCallbacks(self._tried, self._cannot_take)
+
+    def _tried(self, outcome: role.Refuse | int) -> None:
+        if isinstance(outcome, role.Refuse):
+            log.warn("the name was not taken: {message}", message=outcome.message)
+
+    def _cannot_take(self, failure: object) -> None:
+        log.error("the name cannot be taken: {problem}", problem=getattr(failure, "value", failure))
+
+    async def _refresh(self) -> None:
+        try:
+            self.members = await self.journal.members()
+        except JournalError as problem:
+            log.warn("the list of members cannot be read: {problem}", problem=problem)
+        self._operations.note_license()
+
+    # --- status ----------------------------------------------------------------
+
+    def role(self) -> str:
+        """This server's role, as `status` says it."""
+        if self.tenure is None:
+            return "standby"
+        return "active" if self.tenure.is_vouched else "isolated"
+
+    def status(self, request_id: int, license_digest: str, notices: list[Notice]) -> StatusReply:
+        """The reply to `status`."""
+        identity, ledger, claim = self.identity, self.desk.ledger, self._claim
+        holder = None if claim is None or claim.holder is None else claim.holder.instance
+        if self.tenure is not None:
+            holder = identity.member.instance
+        return StatusReply(
+            id=request_id,
+            server=identity.server_name,
+            backend=identity.member.name,
+            role=self.role(),
+            epoch=self.tenure.epoch if self.tenure is not None else 0 if claim is None else claim.epoch,
+            journal=self.journal.journal_id,
+            instance=identity.member.instance,
+            revision=self._follower.slot if self.tenure is None else self.tenure.slot,
+            license=license_digest,
+            hostids=[str(hostid) for hostid in identity.hostids],
+            redundancy={"scheme": identity.scheme, "role": identity.scheme, "primary": None},
+            members=[
+                MemberStatus(member.name, member.address, _member_role(member, is_running, holder))
+                for member, is_running in self.members
+            ],
+            takeover=None,
+            sessions=len(ledger.sessions),
+            seats=sum(sum(demand.values()) for demand in ledger.demand.values()),
+            now=rfc3339(self._wall()),
+            uptime=self._reactor.seconds() - self._started_at,
+            release=identity.release,
+            notices=notices,
+        )
+
+
+def _member_role(member: Member, is_running: bool, holder: str | None) -> str:
+    if not is_running:
+        return "down"
+    return "active" if member.instance == holder else "standby"
+
+
+def _holder(claim: Claim) -> str:
+    return "nobody" if claim.holder is None else claim.holder.name
+
+
+def _holding(claim: Claim) -> Member:
+    assert claim.holder is not None
+    return claim.holder
+
+
+class _held:  # noqa: N801 reads as a phrase: `async with _held(lock)`
+    """A DeferredLock as an asynchronous context."""
+
+    def __init__(self, lock: DeferredLock) -> None:
+        self._lock = lock
+
+    async def __aenter__(self) -> None:
+        await self._lock.acquire()
+
+    async def __aexit__(self, *_: object) -> None:
+        self._lock.release()

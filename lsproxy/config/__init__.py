@@ -1,0 +1,1 @@
+"""Configuration: YAML files to typed trees, with every problem told by file, line and path."""

@@ -1,0 +1,115 @@
+"""What one license line allows to be granted, or why this release does not serve it, whoever signed it."""
+
+import re
+from datetime import date
+from math import inf
+from typing import Final
+
+import msgspec
+from msgspec.structs import force_setattr
+
+from lsproxy.license.dates import Permanent, day_begins_at, day_ends_at, parse_date, parse_expiry
+from lsproxy.license.grammar import UNCOUNTED
+from lsproxy.license.hostid import ANY_KIND
+from lsproxy.license.model import FeatureLine, LicenseError
+from lsproxy.license.shown import shown
+from lsproxy.license.version import Version, parse_version
+
+DEFAULT_GRACE_HOURS: Final = 4.0
+
+_NOT_BUILT: Final = (
+    "DUP_GROUP",
+    "BORROW",
+    "LINGER",
+    "TAKEOVER",
+    "USER_BASED",
+    "HOST_BASED",
+    "MINIMUM",
+    "SUPERSEDE",
+)
+_COUNT: Final = re.compile(r"[0-9]{1,9}")
+_HOURS: Final = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
+
+
+class Pool(msgspec.Struct, frozen=True):
+    """
+    What one line of a license file grants: `issued` seats of `feature` up to `version`, and `overdraft` more.
+
+    `starts` and `expires` are days in UTC, None for no such bound; `starts_at` and `ends_at` say the same in POSIX
+    seconds: grants are allowed from `starts_at` to before `ends_at`. `line` is the line's number in its file.
+    """
+
+    feature: str
+    vendor: str
+    version: Version
+    version_text: str
+    issued: int
+    overdraft: int
+    starts: date | None
+    expires: date | None
+    grace_seconds: float
+    line: int = 0
+    starts_at: float = -inf
+    ends_at: float = inf
+
+    def __post_init__(self) -> None:
+        force_setattr(self, "starts_at", day_begins_at(self.starts) if self.starts else -inf)
+        force_setattr(self, "ends_at", day_ends_at(self.expires) if self.expires else inf)
+
+    def has_started(self, now_wall: float) -> bool:
+        """Whether the first day has begun at `now_wall`, POSIX seconds."""
+        return now_wall >= self.starts_at
+
+    def has_expired(self, now_wall: float) -> bool:
+        """Whether the last day is over at `now_wall`, POSIX seconds."""
+        return now_wall >= self.ends_at
+
+    def changes_after(self, now_wall: float) -> float:
+        """When, after `now_wall`, the next of the two answers changes; POSIX seconds, infinite if never."""
+        return min((at for at in (self.starts_at, self.ends_at) if at > now_wall), default=inf)
+
+
+def pool_of(line: FeatureLine) -> Pool:
+    """The pool of a line that `why_not_served` has nothing against. Raises LicenseError for another."""
+    version, expiry = parse_version(line.version), parse_expiry(line.expiry)
+    if version is None or expiry is None or (reason := why_not_served(line)):
+        raise LicenseError(f"line {line.line} grants nothing: {reason or 'its version or expiry is none'}")
+    start = line.get("START")
+    grace = line.get("GRACE")
+    return Pool(
+        feature=line.feature,
+        vendor=line.vendor,
+        version=version,
+        version_text=line.version,
+        issued=int(line.count),
+        overdraft=int(line.get("OVERDRAFT") or 0),
+        starts=parse_date(start) if start else None,
+        expires=None if isinstance(expiry, Permanent) else expiry,
+        grace_seconds=(DEFAULT_GRACE_HOURS if grace is None else float(grace)) * 3600.0,
+        line=line.line,
+    )
+
+
+def why_not_served(line: FeatureLine) -> str:
+    """The sentence that says why this release serves no such line, "" if it does. Dates do not matter here."""
+    for key, value in line.attributes:
+        if reason := _attribute_problem(key, value):
+            return reason
+    if line.count == UNCOUNTED or int(line.count) == 0:
+        return "an uncounted line is node-locked, and node-locked lines are not served by this release"
+    return ""
+
+
+def _attribute_problem(key: str, value: str | None) -> str:
+    text = value or ""
+    if key in _NOT_BUILT:
+        return f"{key} is not served by this release"
+    if key == "HOSTID" and text.lower() != ANY_KIND:
+        return "a line with a HOSTID is node-locked, and node-locked lines are not served by this release"
+    if key == "START" and parse_date(text) is None:
+        return f"{shown(text)} is no START; a date such as 21-nov-2026 would be one"
+    if key == "OVERDRAFT" and not _COUNT.fullmatch(text):
+        return f"{shown(text)} is no OVERDRAFT; a number of at most nine digits would be one"
+    if key == "GRACE" and not _HOURS.fullmatch(text):
+        return f"{shown(text)} is no GRACE; a number of hours such as 4 or 0.5 would be one"
+    return ""

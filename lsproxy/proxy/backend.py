@@ -1,0 +1,236 @@
+"""
+What does a pool know of one of its backends?
+
+The findings of its prober, what operators said of it, whether the license file
+binds it; given out as the facts of a decision and as a picture for people.
+"""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import msgspec
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
+
+from lsproxy.config import model
+from lsproxy.core.binding import Binding, Unbound, Unknown, bind, license_note
+from lsproxy.core.choice import Admin, Candidate
+from lsproxy.core.claims import Report, stranger
+from lsproxy.core.health import Down, Health, Thresholds, Unchecked, Up, check_failed, check_passed
+from lsproxy.proxy.licenses import Licenses
+from lsproxy.proxy.prober import Prober, Timing
+from lsproxy.proxy.snapshot import BackendSnapshot
+from lsproxy.proxy.traffic import Target
+from lsproxy.seat.messages import StatusReply
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where a backend is: its address as configured, and the endpoints for the prober and for sessions."""
+
+    address: str
+    control: IStreamClientEndpoint
+    sessions: IStreamClientEndpoint
+
+
+class Watching(Protocol):
+    """Who is told what a backend does."""
+
+    def judge(self) -> None:
+        """Something changed, or a check ended: decide anew."""
+
+    def announce(self, event: str, message: str, **details: object) -> None:
+        """Something a person may want to know."""
+
+
+class Backend:
+    """One license server of a pool, watched while `start`ed."""
+
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        name: str,
+        place: Place,
+        pool: model.Pool,
+        token: str | None,
+        random: Callable[[], float],
+        watching: Watching,
+    ) -> None:
+        self._reactor = reactor
+        self._watching = watching
+        self._server_name = pool.server_name
+        self._thresholds = Thresholds(pool.health.rise, pool.health.fall)
+        self._policy = pool.binding
+        self._declared = pool.backends[name].hostids
+        self._licenses: Licenses | None = None
+        self.name = name
+        self.address = place.address
+        self.target = Target(name, place.sessions)
+        timing = Timing(pool.health.interval, pool.health.timeout)
+        self._prober = Prober(reactor, place.control, name, token, timing, random, self)
+        self.admin = Admin.READY
+        self.is_kept_out = False
+        self.ask_after = 0.0
+        self.refusals = 0
+        self._health: Health = Unchecked()
+        self._changed_at = reactor.seconds()
+        self._is_lost = False
+        self._stable_since: float | None = None
+        self._status: StatusReply | None = None
+        self._binding: Binding = Unknown("it has not been checked yet")
+        self._license_note: str | None = None
+        self._bar: str | None = None
+        self._last_error: str | None = None
+
+    def start(self) -> None:
+        """Begin to check it."""
+        self._prober.start()
+
+    def stop(self) -> None:
+        """Check it no more, and know nothing of it."""
+        self._prober.stop()
+        self._become(Unchecked())
+        self._is_lost = False
+        self._status = None
+        self._stable_since = None
+        self._bind()
+
+    def suspect(self) -> None:
+        """A session met something odd there."""
+        self._prober.suspect()
+
+    def check(self) -> None:
+        """Ask its status now."""
+        self._prober.check()
+
+    def ask(self, kind: Callable[..., msgspec.Struct], timeout: float, **fields: Any) -> Deferred[bytes]:
+        """An operator request, as `Prober.ask`."""
+        return self._prober.ask(kind, timeout, **fields)
+
+    def check_against(self, licenses: Licenses) -> None:
+        """From now on these are the license files."""
+        self._licenses = licenses
+        self._bind()
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether it is checked."""
+        return self._prober.is_running
+
+    @property
+    def is_answering(self) -> bool:
+        """Whether its last status is to be believed."""
+        return isinstance(self._health, Up) and not self._is_lost and self._status is not None
+
+    @property
+    def report(self) -> Report | None:
+        """What its last status said of its claim, unless it is another server than configured."""
+        status = self._status
+        if status is None or self._stranger(status) is not None:
+            return None
+        return Report(status.role, status.epoch, status.journal, status.instance)
+
+    @property
+    def last_error(self) -> str | None:
+        """The sentence on what went wrong last, None while all is well."""
+        return self._prober.complaint or self._last_error
+
+    def candidate(self) -> Candidate:
+        """The facts for `core.choice`."""
+        return Candidate(
+            name=self.name,
+            health=self._health,
+            is_lost=self._is_lost,
+            admin=self.admin,
+            is_kept_out=self.is_kept_out,
+            bar=self._bar,
+            report=self.report,
+            stable_since=self._stable_since,
+            ask_after=self.ask_after,
+        )
+
+    def snapshot(self, connections: int) -> BackendSnapshot:
+        """The picture for people."""
+        status = self._status
+        return BackendSnapshot(
+            name=self.name,
+            address=self.address,
+            health=type(self._health).__name__.lower(),
+            changed_for=self._reactor.seconds() - self._changed_at,
+            admin=self.admin.value,
+            is_kept_out=self.is_kept_out,
+            binding="off" if self._policy == "off" else type(self._binding).__name__.lower(),
+            binding_reason=self._binding.reason,
+            license_note=self._license_note,
+            role=status and status.role,
+            epoch=status and status.epoch,
+            journal=status and status.journal,
+            license=status and status.license,
+            sessions=status and status.sessions,
+            seats=status and status.seats,
+            uptime=status and status.uptime,
+            release=status and status.release,
+            connections=connections,
+            last_error=self.last_error,
+        )
+
+    # --- said by the prober -----------------------------------------------------
+
+    def check_passed(self, status: StatusReply) -> None:
+        """It answered in time."""
+        is_news = self._status is None or (status.hostids, status.license, status.server, status.backend) != (
+            self._status.hostids,
+            self._status.license,
+            self._status.server,
+            self._status.backend,
+        )
+        self._status = status
+        self._is_lost = False
+        self._become(check_passed(self._health, self._thresholds))
+        if isinstance(self._health, Up):
+            self._last_error = None
+        if status.role != "standby" or not isinstance(self._health, Up):
+            self._stable_since = None
+        elif self._stable_since is None:
+            self._stable_since = self._reactor.seconds()
+        if is_news:
+            self._bind()
+        self._watching.judge()
+
+    def check_failed(self, reason: str, *, is_lost: bool) -> None:
+        """It did not, or its connection ended."""
+        self._last_error = reason
+        self._is_lost = self._is_lost or is_lost
+        self._stable_since = None
+        self._become(check_failed(self._health, self._thresholds))
+        self._watching.judge()
+
+    def _become(self, health: Health) -> None:
+        before, self._health = self._health, health
+        if type(before) is type(health):
+            return
+        self._changed_at = self._reactor.seconds()
+        if isinstance(health, Up):
+            self._watching.announce("backend_up", f"{self.name} answers", backend=self.name)
+        elif isinstance(health, Down):
+            why = f"{self.name} is down: {self._last_error}"
+            self._watching.announce("backend_down", why, backend=self.name)
+
+    def _stranger(self, status: StatusReply) -> str | None:
+        return stranger(status.server, status.backend, server_name=self._server_name, name=self.name)
+
+    def _bind(self) -> None:
+        status = self._status
+        if self._licenses is None:
+            return
+        verified = self._licenses.of(self.name)
+        self._binding = bind(verified, None if status is None else status.hostids, self._declared, self.name)
+        note = None if status is None else license_note(verified, status.license, self.name)
+        if note is not None and note != self._license_note:
+            self._watching.announce("license_differs", note, backend=self.name)
+        self._license_note = note
+        bar = None if status is None else self._stranger(status)
+        if bar is None and self._policy == "enforce" and isinstance(self._binding, Unbound):
+            bar = f"not bound: {self._binding.reason}"
+        if bar is not None and bar != self._bar:
+            self._watching.announce("backend_barred", f"{self.name} gets no clients: {bar}", backend=self.name)
+        self._bar = bar

@@ -1,0 +1,1 @@
+"""What the proxy knows of each kind of license server."""

@@ -1,0 +1,74 @@
+"""
+What does a person or program see of a pool?
+
+One immutable picture, taken by `Pool.snapshot()`: the admin API sends it as
+it is. Durations are in seconds by the reactor's clock, up to the moment of
+the picture. Nothing in it is secret.
+"""
+
+import msgspec
+
+
+class BackendSnapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    One backend as the pool judges it.
+
+    `health` is up, down or unchecked; `admin` ready, drain or maint; `binding` bound, unbound, unknown or off, with
+    its reason. `role`, `epoch`, `journal`, `license`, `sessions`, `seats`, `uptime` and `release` are what its last
+    status said (None before the first). `is_kept_out` is set under `failback: manual` after it was lost.
+    `license_note` says that the license it serves is another than the proxy's file. `connections` is how many of
+    the pool's clients are connected to it; `changed_for` how long its health is what it is.
+    """
+
+    name: str
+    address: str
+    health: str
+    changed_for: float
+    admin: str
+    is_kept_out: bool
+    binding: str
+    binding_reason: str
+    license_note: str | None
+    role: str | None
+    epoch: int | None
+    journal: str | None
+    license: str | None
+    sessions: int | None
+    seats: int | None
+    uptime: float | None
+    release: str | None
+    connections: int
+    last_error: str | None
+
+
+class PoolSnapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    One pool. `serving` and `address` name the backend that clients are sent to, None while `reason` says why
+    nobody is; `serving_for` how long that has been so, either way. `epoch` is the highest one seen of `journal`.
+    `note` says what is not as it should be though clients are served. `conflicts` are sentences, one for each
+    reason not to trust who claims the name. `switching_to` is the backend that was asked to take over.
+    `clients` are connected clients, `waiting` those of them that wait for a server.
+    """
+
+    pool: str
+    kind: str
+    server_name: str
+    serving: str | None
+    address: str | None
+    serving_for: float
+    epoch: int
+    journal: str | None
+    reason: str | None
+    note: str | None
+    conflicts: list[str]
+    switching_to: str | None
+    clients: int
+    waiting: int
+    failback: str
+    hold: float
+    backends: list[BackendSnapshot]
+
+    @property
+    def is_well(self) -> bool:
+        """Whether clients are served and nobody else claims the name."""
+        return self.serving is not None and not self.conflicts

@@ -1,0 +1,247 @@
+"""licserver.yaml: what it means, and what each typical mistake is told."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from licserver.config import LicserverConfig, Listen, Redundancy, check, load_config
+from lsproxy.config.document import parse_document
+from lsproxy.config.load import build
+from lsproxy.config.model import Log
+from lsproxy.config.problems import ConfigError, Problem
+from lsproxy.license.hostid import Hostid
+from lsproxy.net.address import Address
+
+GOOD = """\
+name: lic-a
+server_name: acme-licenses
+listen: "127.0.0.1:27101"
+license_file: acme.lic
+vendor_keys: {acme: acme.pub}
+journal: "sqlite:///var/lib/licserver/acme.db"
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("acme.lic", "acme.pub", "server.pem"):
+        (tmp_path / name).write_text("something\n")
+    for name in ("operator.token", "server.key"):
+        (tmp_path / name).write_text("something\n")
+        (tmp_path / name).chmod(0o600)
+    return tmp_path
+
+
+def load(folder: Path, text: str) -> LicserverConfig:
+    (folder / "s.yaml").write_text(text)
+    return load_config(folder / "s.yaml")
+
+
+def refusals(folder: Path, text: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        load(folder, text)
+    return str(caught.value).replace(str(folder), "DIR").splitlines()
+
+
+def test_the_defaults_are_those_of_the_reference(folder: Path):
+    """Every key that is not written has its documented value, or follows from another."""
+    config = load(folder, GOOD)
+    assert config == LicserverConfig(
+        name="lic-a",
+        server_name="acme-licenses",
+        listen=Listen(address=Address("127.0.0.1", 27101), tls=None),
+        license_file=folder / "acme.lic",
+        vendor_keys={"acme": folder / "acme.pub"},
+        journal=Path("/var/lib/licserver/acme.db"),
+        advertise_given=None,
+        redundancy=Redundancy(scheme="single"),
+        ttl=2,
+        heartbeat=15,
+        resume=45,
+        token_file=None,
+        hostids=(),
+        state_given=None,
+        log=Log(format="text"),
+    )
+    assert config.advertise == Address("127.0.0.1", 27101)
+    assert config.state == Path("/var/lib/licserver/lic-a.state")
+    assert config.trust == 42
+
+
+def test_everything_can_be_said(folder: Path):
+    """The long forms of listen and redundancy among it."""
+    config = load(
+        folder,
+        GOOD.replace(
+            'listen: "127.0.0.1:27101"',
+            'listen: {address: "0.0.0.0:27101", tls: {certificate: server.pem, key: server.key}}',
+        ).replace("sqlite:///var/lib/licserver/acme.db", "sqlite:acme.db")
+        + "advertise: lic-a.example.com:27101\nredundancy: {scheme: duplicate}\nttl: 1.5\nheartbeat: 5\nresume: 20\n"
+        "token_file: operator.token\nhostids: [ID=A-1, 02:A1:B2:C3:D4:E5]\nstate: a.state\nlog: {format: json}\n",
+    )
+    assert config.listen.tls is not None
+    assert config.listen.tls.key == folder / "server.key"
+    assert config.advertise == Address("lic-a.example.com", 27101)
+    assert config.redundancy == load(folder, GOOD + "redundancy: duplicate\n").redundancy
+    assert (config.ttl, config.heartbeat, config.resume, config.trust) == (1.5, 5, 20, 17.5)
+    assert config.token_file == folder / "operator.token"
+    assert config.hostids == (Hostid("id", "A-1"), Hostid("ether", "02a1b2c3d4e5"))
+    assert (config.journal, config.state) == (folder / "acme.db", folder / "a.state")
+    assert config.log.format == "json"
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        (
+            "hartbeat: 15",
+            (
+                "s.yaml:7: hartbeat: is an unknown key, did you mean heartbeat? Known here: name, server_name, listen, "
+                "license_file, vendor_keys, journal, advertise, redundancy, ttl, heartbeat, resume, token_file, "
+                "hostids, state, log"
+            ),
+        ),
+        ("ttl: 0", "s.yaml:7: ttl: must be a number of more than 0 and at most 60, not 0"),
+        (
+            "ttl: 2s",
+            's.yaml:7: ttl: must be a number of more than 0 and at most 60, not "2s", durations are plain seconds',
+        ),
+        (
+            "resume: 18",
+            (
+                "s.yaml:7: resume: leaves a trust (resume - ttl - 1) of 15 s, less than a heartbeat of 15 s needs: "
+                "raise resume to 19 or more, or lower heartbeat"
+            ),
+        ),
+        (
+            "heartbeat: 60",
+            (
+                "s.yaml:1: resume: leaves a trust (resume - ttl - 1) of 42 s, less than a heartbeat of 60 s needs: "
+                "raise resume to 64 or more, or lower heartbeat"
+            ),
+        ),
+        (
+            "redundancy: pair",
+            "s.yaml:7: redundancy.scheme: pair is not built in this release, it must be duplicate or single",
+        ),
+        (
+            "redundancy: {scheme: triad, priority: 1}",
+            (
+                "s.yaml:7: redundancy.priority: is not built in this release, remove it|"
+                "s.yaml:7: redundancy.scheme: triad is not built in this release, it must be duplicate or single"
+            ),
+        ),
+        ("options_file: acme.opt", "s.yaml:7: options_file: is not built in this release, remove it"),
+        ("etcd: {ca: F}", "s.yaml:7: etcd: is not built in this release, remove it"),
+        ("accept_proxy_protocol: []", "s.yaml:7: accept_proxy_protocol: is not built in this release, remove it"),
+        ("registered: {primary: a}", "s.yaml:7: registered: is not built in this release, remove it"),
+        ('advertise: "0.0.0.0:1"', 's.yaml:7: advertise: "0.0.0.0:1" is no address others can dial, name the host'),
+        (
+            "token_file: acme.pub",
+            "s.yaml:7: token_file: DIR/acme.pub is open to others (mode 0644), close it with: chmod 600 DIR/acme.pub",
+        ),
+        (
+            "hostids: [nonsense]",
+            (
+                "s.yaml:7: hostids[0]: 'nonsense' is no hostid; 12 hex digits, ANY or KIND=VALUE with a kind of "
+                "ETHER, HOSTNAME, FQDN, INTERNET, MACHINE_ID, ID, USER or DISPLAY would be one"
+            ),
+        ),
+        ("log: {format: xml}", 's.yaml:7: log.format: must be json or text, not "xml"'),
+    ],
+)
+def test_a_typical_mistake_is_told_in_one_line(folder: Path, line: str, told: str):
+    """FILE:LINE: path: what is wrong, what would be right."""
+    (folder / "acme.pub").chmod(0o644)
+    assert refusals(folder, f"{GOOD}{line}\n") == [f"DIR/{row}" for row in told.split("|")]
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "told"),
+    [
+        (
+            "sqlite:///var/lib/licserver/acme.db",
+            "etcd://a:2379,b:2379/x",
+            "s.yaml:6: journal: etcd is not built in this release, it must be sqlite:///PATH",
+        ),
+        (
+            "name: lic-a",
+            "name: lic a",
+            's.yaml:1: name: "lic a" is no name, it must be 1 to 64 letters, digits, dots, dashes and underscores',
+        ),
+        (
+            "acme: acme.pub",
+            "acme: none.pub",
+            "s.yaml:5: vendor_keys.acme: DIR/none.pub does not exist, put the file there or correct the path",
+        ),
+        ("{acme: acme.pub}", "{}", "s.yaml:5: vendor_keys: is empty, it must hold at least 1"),
+        (
+            '"127.0.0.1:27101"',
+            "{address: 127.0.0.1:27101, accept_proxy_protocol: []}",
+            "s.yaml:3: listen.accept_proxy_protocol: is not built in this release, remove it",
+        ),
+        (
+            '"127.0.0.1:27101"',
+            "27101",
+            (
+                's.yaml:3: listen.address: "27101" is not an address: write host:port, such as '
+                "127.0.0.1:27000 or [::1]:27000"
+            ),
+        ),
+        (
+            '"127.0.0.1:27101"',
+            '"0.0.0.0:27101"',
+            "s.yaml:1: advertise: is missing, clients cannot dial 0.0.0.0:27101: name this host",
+        ),
+    ],
+)
+def test_a_wrong_value_is_told_in_one_line(folder: Path, right: str, wrong: str, told: str):
+    """In place of a good one."""
+    assert right in GOOD
+    assert refusals(folder, GOOD.replace(right, wrong)) == [f"DIR/{told}"]
+
+
+def test_beyond_loopback_a_token_needs_tls(folder: Path):
+    """Without a token there is nothing to protect, on loopback nobody to protect it from."""
+    beyond = GOOD.replace("127.0.0.1", "lic-a.example.com")
+    token = "token_file: operator.token\n"  # noqa: S105 - a file's name
+    assert refusals(folder, beyond + token) == [
+        (
+            "DIR/s.yaml:3: listen: lic-a.example.com:27101 can be reached from other hosts, where the operator token "
+            "needs TLS: write {address: …, tls: {certificate: FILE, key: FILE}}"
+        )
+    ]
+    tls = '{address: "lic-a.example.com:27101", tls: {certificate: server.pem, key: server.key}}'
+    assert load(folder, beyond)
+    assert load(folder, GOOD + token)
+    assert load(folder, beyond.replace('"lic-a.example.com:27101"', tls) + token)
+
+
+@given(ttl=st.floats(0.1, 60), heartbeat=st.floats(0.1, 1000), resume=st.floats(0.1, 2000))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_an_accepted_trust_outlasts_a_heartbeat(folder: Path, ttl: float, heartbeat: float, resume: float):
+    """A client that keeps the beat never doubts its seats, and what is advised is accepted."""
+    text = f"{GOOD}ttl: {ttl}\nheartbeat: {heartbeat}\nresume: "
+    try:
+        config = load(folder, f"{text}{resume}\n")
+    except ConfigError as error:
+        advised = str(error).partition("raise resume to ")[2].split()[0]
+        config = load(folder, f"{text}{advised}\n")
+    assert config.trust > config.heartbeat > 0
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=100)
+@given(data=st.data())
+def test_a_mutated_configuration_is_read_or_refused(folder: Path, data: st.DataObject):
+    """Whatever is cut out of a good file or written into it, only `ConfigError` leaves."""
+    start = data.draw(st.integers(0, len(GOOD)))
+    put = data.draw(st.sampled_from([*"{}[]:,\n \t'\"#&*!?-0x~", "ttl", "acme", "true", "1e9", "\0", "é"]))
+    content = (GOOD[:start] + put + GOOD[start + data.draw(st.integers(0, 40)) :]).encode()
+    problems: tuple[Problem, ...] = ()
+    try:
+        build(parse_document(content, folder / "s.yaml"), LicserverConfig, check)
+    except ConfigError as error:
+        problems = error.problems
+    assert all(str(problem).startswith(f"{folder}/s.yaml") for problem in problems)
