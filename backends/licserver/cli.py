@@ -209,7 +209,7 @@ def accept(config: Path) -> None:
 
 
 def main() -> None:
-    """Run the command line: a sentence on stderr for a person's mistake, exit status 1 (refused) or 2 (configuration)."""
+    """Run the command line: a sentence for a person's mistake, exit status 1 (refused) or 2 (configuration)."""
     try:
         commands()
     except (LicserverError, LsproxyError) as problem:

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from typing import Final
 
 import msgspec
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet import defer
+from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectError, ConnectionClosed
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory, Protocol, connectionDone
@@ -71,13 +72,19 @@ class Peers:
     async def _ask(self, member: Member, requests: list[dict[str, object]]) -> Silent | Answered | _Reply:
         asking = _Asking(requests)
         connecting = self._connect(member).connect(Factory.forProtocol(lambda: asking))
+        is_alive = False
         try:
             await connecting.addTimeout(LIFE_SECONDS, self._reactor)
             await asking.life.addTimeout(LIFE_SECONDS, self._reactor)
+            is_alive = True
             return await asking.answer.addTimeout(self._patience, self._reactor)
         except HandshakeError as problem:
             return Answered("refuses", f"it answers, but {problem}")
-        except (ConnectError, ConnectionClosed, TimeoutError, CancelledError):
+        except defer.TimeoutError:
+            if is_alive:
+                return Answered("refuses", f"it answers, but was not done after {self._patience:g} s")
+            return Silent()
+        except (ConnectError, ConnectionClosed):
             return Silent()
         finally:
             asking.give_up()

@@ -238,7 +238,7 @@ class Server:
         return claim.epoch
 
     def _text_to_bring(self, judged: Claim) -> str | None:
-        """The own file's text if it comes into force with this takeover. Raises LicenseRefused if nothing may be served."""
+        """The own file's text if it comes into force now. Raises LicenseRefused if nothing can be served."""
         in_force, file = self.desk.ledger.license_text, self.desk.ledger.license_file
         if not in_force or (judged.epoch, judged.confirmations) == self._started_with:
             try:

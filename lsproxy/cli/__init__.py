@@ -1,0 +1,103 @@
+"""
+The `lsproxy` command.
+
+A command's file is loaded only when it is called for, so that `lsproxy --help`
+is quick: what it says of each command stands here.
+"""
+
+import difflib
+import importlib
+import sys
+from typing import Final
+
+import click
+
+_COMMANDS: Final = {
+    "demo": "Run the whole system on this machine; Ctrl-C stops it all.",
+    "serve": "Run the proxy that a configuration describes.",
+    "check": "Say what is wrong with a configuration.",
+    "reload": "Have the running proxy read its configuration again.",
+    "status": "Show pools, backends, roles, health, sessions and seats.",
+    "switch": "Move a pool to another backend.",
+    "ready": "Let a backend be chosen again.",
+    "drain": "Switch away from a backend and choose it no more.",
+    "maint": "Take a backend out at once, also from the checks.",
+    "events": "Show what has happened.",
+    "remove": "Take a seat back from its holder.",
+    "license": "Put a new license file in force.",
+    "token": "Add tokens for the admin API.",
+    "run": "Run a command while holding a seat.",
+}
+_FILES: Final = {
+    "serve": "daemon",
+    "check": "daemon",
+    "reload": "daemon",
+    "ready": "backends",
+    "drain": "backends",
+    "maint": "backends",
+    "switch": "pools",
+    "remove": "pools",
+    "license": "pools",
+}
+CONFIGURATION: Final = 2
+
+
+class Stopped(click.ClickException):
+    """Ends a command with a sentence on stderr and an exit status: 1 refused or not found, 2 configuration."""
+
+    def __init__(self, message: str, status: int = 1) -> None:
+        super().__init__(message)
+        self.exit_code = status
+
+    def show(self, file: object = None) -> None:
+        """Prints the sentence as it is."""
+        del file
+        click.echo(self.format_message(), err=True)
+
+
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        del ctx
+        if cmd_name not in _COMMANDS:
+            return None
+        file = importlib.import_module(f"lsproxy.cli.{_FILES.get(cmd_name, cmd_name)}")
+        command: click.Command = getattr(file, f"{cmd_name}_command")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in _COMMANDS and not name.startswith("-"):
+            near = difflib.get_close_matches(name, _COMMANDS, n=1)
+            advice = f", did you mean {near[0]}?" if near else "; `lsproxy --help` lists them"
+            raise click.UsageError(f"there is no command {name}{advice}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_Commands, epilog="Example: lsproxy status --watch")
+@click.version_option(package_name="lsproxy", prog_name="lsproxy")
+def commands() -> None:
+    """Keeps software licenses available: one address before interchangeable license servers."""
+
+
+def main() -> None:
+    """Run the command line: one sentence on stderr for a person's mistake, and its exit status."""
+    try:
+        commands()
+    except Exception as problem:
+        from lsproxy.errors import LsproxyError  # noqa: PLC0415 - only where something is wrong
+
+        if not isinstance(problem, LsproxyError):
+            raise
+        click.echo(str(problem), err=True)
+        sys.exit(CONFIGURATION)

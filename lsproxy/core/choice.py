@@ -119,6 +119,18 @@ def may_stand_in(candidate: Candidate, followed: Followed | None) -> bool:
     return _why_not_chosen(candidate) is None and _stands_by(candidate, followed)
 
 
+def state(candidate: Candidate) -> str:
+    """Why this backend is not served: the end of a sentence that begins with its name."""
+    fault = _why_not_chosen(candidate)
+    if fault is not None:
+        return fault
+    if isinstance(candidate.health, Down) or candidate.is_lost or candidate.report is None:
+        return "does not answer"
+    if candidate.report.role == "standby":
+        return f"stands by on journal {candidate.report.journal} and was not asked, or has not taken over yet"
+    return f"is {candidate.report.role}"
+
+
 def _with_claimant(candidates: Sequence[Candidate], claim: Claimed, situation: Situation) -> Decision:
     holder = next(candidate for candidate in candidates if candidate.name == claim.backend)
     others = [candidate for candidate in candidates if candidate is not holder]
@@ -159,7 +171,7 @@ def _without_claimant(candidates: Sequence[Candidate], conflicts: tuple[str, ...
         return AskTakeover(heir.name, _newest_epoch(candidates, heir, followed), meanwhile=still)
     if still is not None:
         return still
-    reason = "; ".join([*conflicts, *(f"{c.name} {_state(c)}" for c in candidates)])
+    reason = "; ".join([*conflicts, *(f"{c.name} {state(c)}" for c in candidates)])
     leave = serving.name if serving is not None and _why_never(serving) is not None else None
     return Nobody(reason or "the pool has no backend", leave=leave)
 
@@ -243,16 +255,5 @@ def _why_not_chosen(candidate: Candidate) -> str | None:
     return None
 
 
-def _state(candidate: Candidate) -> str:
-    fault = _why_not_chosen(candidate)
-    if fault is not None:
-        return fault
-    if isinstance(candidate.health, Down) or candidate.is_lost or candidate.report is None:
-        return "does not answer"
-    if candidate.report.role == "standby":
-        return f"stands by on journal {candidate.report.journal} and was not asked, or has not taken over yet"
-    return f"is {candidate.report.role}"
-
-
 def _others(candidates: Sequence[Candidate]) -> str:
-    return "".join(f"; {candidate.name} {_state(candidate)}" for candidate in candidates)
+    return "".join(f"; {candidate.name} {state(candidate)}" for candidate in candidates)

@@ -40,6 +40,7 @@ class Attempt:
         self._loop = reactor.loop
         self._address = address
         self._factory = factory
+        self._is_open = False
         self._limit = reactor.callLater(timeout, self._time_out, timeout)
         self._task: Task[None] = self._loop.create_task(self._dial())
         self._task.add_done_callback(self._dialed)
@@ -76,9 +77,15 @@ class Attempt:
         if protocol is None:
             self._fail(Failure(NoProtocol()))
             return
+        if self.connected.called:  # cancelled in buildProtocol
+            return
         self._limit.cancel()
+        self._is_open = True
         transport.open(protocol)
-        self.connected.callback(protocol)
+        if self.connected.called:  # cancelled in connectionMade
+            transport.abortConnection()
+        else:
+            self.connected.callback(protocol)
 
     def _dialed(self, task: Task[None]) -> None:
         error = None if task.cancelled() else task.exception()
@@ -91,12 +98,14 @@ class Attempt:
         self.connected.errback(Failure(late))
 
     def _cancelled(self, _deferred: Deferred[IProtocol]) -> None:
-        self._task.cancel()
+        if not self._is_open:  # uvloop would close a connected transport without a word to its protocol
+            self._task.cancel()
         address = HostnameAddress(self._address.host.encode("ascii"), self._address.port)
         self._fail(Failure(ConnectingCancelledError(address)))
 
     def _fail(self, failure: Failure) -> None:
-        self._limit.cancel()
+        if self._limit.active():
+            self._limit.cancel()
         self.connected.errback(failure)
 
 

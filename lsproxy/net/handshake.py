@@ -31,6 +31,7 @@ class TLSTransport(BufferingTLSTransport):
     """A TLS connection, as the protocol it carries sees it."""
 
     factory: "TLSFactory"
+    close_seconds = CLOSE_SECONDS
     _closing: IDelayedCall | None = None
     _released: Any = None
 
@@ -47,7 +48,12 @@ class TLSTransport(BufferingTLSTransport):
             self._released = self._producer
             self.unregisterProducer()  # type: ignore[no-untyped-call]
         super().loseConnection()
-        self._closing = self.factory.reactor.callLater(CLOSE_SECONDS, self.abortConnection)
+        self._closing = self.factory.reactor.callLater(self.close_seconds, self.abortConnection)
+
+    def abortConnection(self) -> None:
+        """End the connection now, as the peer sees it: by RST."""
+        if self.connected:
+            super().abortConnection()  # type: ignore[no-untyped-call]
 
     def loseWriteConnection(self) -> None:
         """Close altogether: TLS as Twisted speaks it has no half-close."""
@@ -135,7 +141,7 @@ class Handshake(Protocol):
         except Exception:  # noqa: BLE001 - one connection's fault ends that connection only
             log.failure("while a connection's protocol was built")
         if self.transport.wrappedProtocol is self:
-            self.transport.abortConnection()  # type: ignore[no-untyped-call]
+            self.transport.abortConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """It came to nothing, unless it was over before."""
@@ -147,7 +153,7 @@ class Handshake(Protocol):
 
     def _late(self) -> None:
         self.problem = f"not done within {self._seconds:g} s"
-        self.transport.abortConnection()  # type: ignore[no-untyped-call]
+        self.transport.abortConnection()
 
 
 def _why(reason: BaseException | None) -> str:

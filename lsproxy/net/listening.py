@@ -10,6 +10,7 @@ import errno
 import resource
 import socket
 from asyncio import Task
+from functools import partial
 from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -81,7 +82,7 @@ class Port:
                 continue  # the peer's or the network's fault, accept(2): try the next one
             loop = self._reactor.loop
             task = loop.create_task(loop.create_connection(self._new_transport, sock=connection))
-            task.add_done_callback(self._accepted)
+            task.add_done_callback(partial(self._accepted, connection))
 
     def _new_transport(self) -> Any:
         return Transport(self._reactor.loop, self._start)
@@ -91,7 +92,10 @@ class Port:
         if protocol is not None:
             transport.open(protocol)
 
-    def _accepted(self, task: Task[Any]) -> None:
+    def _accepted(self, connection: socket.socket, task: Task[Any]) -> None:
+        # uvloop closes the descriptor, but forgets to take it from the socket object where the connection has ended
+        # by now; the object's end would then close that number again, whoever has it by that time.
+        connection.detach()
         error = None if task.cancelled() else task.exception()
         if error is not None:
             log.warn("{host}: a connection was lost while it was accepted: {error}", host=self._host, error=error)

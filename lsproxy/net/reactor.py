@@ -80,7 +80,7 @@ class BoottimeReactor(AsyncioSelectorReactor):
         if self._sleep is not None:
             self._sleep.cancel()
         self._wake_at = when
-        delay = when - boottime()
+        delay = when - self.seconds()
         if delay <= 0:
             self._sleep = self.loop.call_soon(self._awake)
         else:
@@ -96,7 +96,7 @@ class BoottimeReactor(AsyncioSelectorReactor):
             self._wake_at = math.inf
             timeout = self.timeout()
             if timeout is not None:
-                self._wake(boottime() + timeout)
+                self._wake(self.seconds() + timeout)
 
     def _signalsFactory(self) -> SignalHandling:
         return _Signals(self)

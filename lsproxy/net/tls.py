@@ -253,7 +253,10 @@ class _Attempt:
             self._fail(Failure(NoProtocol()))
             return
         transport.open(protocol)
-        self.connected.callback(protocol)
+        if self.connected.called:  # cancelled in connectionMade
+            transport.abortConnection()
+        else:
+            self.connected.callback(protocol)
 
     def _refused(self, why: str) -> None:
         error = HandshakeError(f"TLS handshake with the server {_address_text(self._server)} failed: {why}")
@@ -267,7 +270,7 @@ class _Attempt:
         if self._transport is None:
             self._dialing.cancel()
         else:
-            self._transport.abortConnection()  # type: ignore[no-untyped-call]
+            self._transport.abortConnection()
             self._fail(Failure(ConnectingCancelledError(self._server)))
 
 

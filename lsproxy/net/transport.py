@@ -80,7 +80,7 @@ class Transport:
 
     def __init__(self, loop: AbstractEventLoop, start: "Callable[[Transport], None]") -> None:
         self._loop = loop
-        self._start: Callable[[Transport], None] | None = start
+        self._start = start
         self._uv: Any = None
         self._producer: Any = None
         self._held = b""
@@ -217,14 +217,15 @@ class Transport:
 
     def connection_made(self, uv: Any) -> None:
         """uvloop: there is a peer."""
-        start, self._start = self._start, None
+        start = self._start
+        del self._start  # it leads to the factory, and is called once
         self._uv = uv
         try:
-            if start is not None and uv.get_extra_info("peername") is not None:  # None: reset already
+            if uv.get_extra_info("peername") is not None:  # None: reset already
                 start(self)
         except Exception:  # noqa: BLE001 - one connection's fault ends that connection only
             log.failure("while a connection's protocol was built")
-        if self.protocol is None and not self._is_aborted:
+        if self.protocol is None:
             uv.abort()
 
     def eof_received(self) -> bool:
@@ -317,7 +318,7 @@ class Transport:
             if held:
                 self.data_received(held)
             if self._is_reading_ended and not self._end_reading():
-                self.loseConnection()
+                self._uv.close()
         except Exception:  # noqa: BLE001 - one connection's fault ends that connection only
             log.failure("in dataReceived")
             self.abortConnection()
@@ -325,7 +326,8 @@ class Transport:
             self._uv.resume_reading()
 
     def _pull(self, producer: Any) -> None:
-        if producer is self._producer and not self._is_writing_paused and not self.disconnecting:
+        is_wanted = not (self._is_writing_paused or self._is_writing_ending or self.disconnecting)
+        if producer is self._producer and is_wanted:
             producer.resumeProducing()
             self._loop.call_soon(self._pull, producer)
 

@@ -19,7 +19,7 @@ from lsproxy.core.claims import Report, stranger
 from lsproxy.core.health import Down, Health, Thresholds, Unchecked, Up, check_failed, check_passed
 from lsproxy.proxy.licenses import Licenses
 from lsproxy.proxy.prober import Prober, Timing
-from lsproxy.proxy.snapshot import BackendSnapshot
+from lsproxy.proxy.snapshot import BackendSnapshot, Said
 from lsproxy.proxy.traffic import Target
 from lsproxy.seat.messages import StatusReply
 
@@ -130,6 +130,11 @@ class Backend:
         return Report(status.role, status.epoch, status.journal, status.instance)
 
     @property
+    def hostids(self) -> list[str] | None:
+        """The hostids it reported."""
+        return None if self._status is None else self._status.hostids
+
+    @property
     def last_error(self) -> str | None:
         """The sentence on what went wrong last, None while all is well."""
         return self._prober.complaint or self._last_error
@@ -161,14 +166,7 @@ class Backend:
             binding="off" if self._policy == "off" else type(self._binding).__name__.lower(),
             binding_reason=self._binding.reason,
             license_note=self._license_note,
-            role=status and status.role,
-            epoch=status and status.epoch,
-            journal=status and status.journal,
-            license=status and status.license,
-            sessions=status and status.sessions,
-            seats=status and status.seats,
-            uptime=status and status.uptime,
-            release=status and status.release,
+            said=None if status is None else _said(status),
             connections=connections,
             last_error=self.last_error,
         )
@@ -234,3 +232,16 @@ class Backend:
         if bar is not None and bar != self._bar:
             self._watching.announce("backend_barred", f"{self.name} gets no clients: {bar}", backend=self.name)
         self._bar = bar
+
+
+def _said(status: StatusReply) -> Said:
+    return Said(
+        status.role,
+        status.epoch,
+        status.journal,
+        status.license,
+        status.sessions,
+        status.seats,
+        status.uptime,
+        status.release,
+    )

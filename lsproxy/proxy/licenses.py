@@ -26,7 +26,7 @@ class LicenseRefusedError(LsproxyError):
 
 
 class Licenses:
-    """The pool's license file, and those of backends that have their own. Raises LicenseError for what is unreadable."""
+    """The pool's license file, and its backends' own. Raises LicenseError for what cannot be read."""
 
     def __init__(self, config: model.Pool) -> None:
         self._keys: Mapping[str, Ed25519PublicKey] = {
@@ -41,9 +41,7 @@ class Licenses:
         return self._verified[self._own.get(backend, self._default)]
 
     def examine(self, text: str) -> VerifiedLicense:
-        """
-        A new text, verified. Raises LicenseRefusedError where nothing in it is genuine or a line of it is refused.
-        """
+        """A new text, verified. Raises LicenseRefusedError where a line of it, or all of it, is not genuine."""
         verified = verify(parse(text, "the new license"), self._keys)
         if not verified.good or verified.problems:
             raise LicenseRefusedError(

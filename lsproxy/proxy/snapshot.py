@@ -9,13 +9,25 @@ the picture. Nothing in it is secret.
 import msgspec
 
 
+class Said(msgspec.Struct, frozen=True):
+    """What a backend's last status said of it, in the words of protocol.md."""
+
+    role: str
+    epoch: int
+    journal: str
+    license: str
+    sessions: int
+    seats: int
+    uptime: float
+    release: str
+
+
 class BackendSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """
     One backend as the pool judges it.
 
     `health` is up, down or unchecked; `admin` ready, drain or maint; `binding` bound, unbound, unknown or off, with
-    its reason. `role`, `epoch`, `journal`, `license`, `sessions`, `seats`, `uptime` and `release` are what its last
-    status said (None before the first). `is_kept_out` is set under `failback: manual` after it was lost.
+    its reason. `said` is None before its first status. `is_kept_out` is set under `failback: manual` after it was lost.
     `license_note` says that the license it serves is another than the proxy's file. `connections` is how many of
     the pool's clients are connected to it; `changed_for` how long its health is what it is.
     """
@@ -29,14 +41,7 @@ class BackendSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     binding: str
     binding_reason: str
     license_note: str | None
-    role: str | None
-    epoch: int | None
-    journal: str | None
-    license: str | None
-    sessions: int | None
-    seats: int | None
-    uptime: float | None
-    release: str | None
+    said: Said | None
     connections: int
     last_error: str | None
 

@@ -27,7 +27,6 @@ class Takeovers:
         self._reactor = reactor
         self._watching = watching
         self._waiting: IDelayedCall | None = None
-        self._asking: Deferred[bytes] | None = None
         self.asked: Backend | None = None
 
     def ask(
@@ -41,10 +40,10 @@ class Takeovers:
         if deposed is not None:
             first = deposed.ask(StandDown, STAND_DOWN_SECONDS, reason=reason, to=heir.name)
             first.addErrback(lambda _: b"")  # the heir asks it again itself, and does not depend on its answer
-        self._asking = first.addCallback(
+        asking = first.addCallback(
             lambda _: heir.ask(Takeover, TAKEOVER_SECONDS, reason=reason, after_epoch=after_epoch, force=force)
         )
-        self._asking.addCallbacks(
+        asking.addCallbacks(
             self._granted, self._refused, callbackArgs=(heir, deposed), errbackArgs=(heir, deposed is not None)
         )
 
@@ -57,9 +56,6 @@ class Takeovers:
     def stop(self) -> None:
         """Wait for no answer any more."""
         self.asked = None
-        asking, self._asking = self._asking, None
-        if asking is not None:
-            asking.addErrback(lambda _: None)
         if self._waiting is not None:
             self._waiting.cancel()
             self._waiting = None

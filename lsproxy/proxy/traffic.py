@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import msgspec
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClientEndpoint
 
 MOST_DIALS = 256
@@ -79,6 +80,7 @@ class Traffic:
         self._reason = "no license server has been checked yet"
         self._unserved_since = reactor.seconds()
         self._is_hopeless = False
+        self._emptied: Deferred[None] | None = None
 
     @property
     def clients(self) -> int:
@@ -102,8 +104,8 @@ class Traffic:
         """Begin to count seconds."""
         self._ticking = self._reactor.callLater(1, self._ticked)
 
-    def stop(self) -> None:
-        """Close all clients cleanly, so that they go to their next address."""
+    def stop(self) -> Deferred[None]:
+        """Close all clients cleanly, so that they go to their next address; fires when they are gone."""
         for timer in (self._ticking, self._pause, self._expiry):
             if timer is not None and timer.active():
                 timer.cancel()
@@ -111,6 +113,10 @@ class Traffic:
         self._target = None
         for session in list(self._sessions):
             session.close()
+        if not self._sessions:
+            return succeed(None)
+        self._emptied = Deferred()
+        return self._emptied
 
     # --- said by the pool -------------------------------------------------------
 
@@ -154,6 +160,9 @@ class Traffic:
         """It is gone; a dial of it that was under way has been given back by `settled`."""
         self._sessions.discard(session)
         self._waiting.pop(session, None)
+        if self._emptied is not None and not self._sessions:
+            emptied, self._emptied = self._emptied, None
+            emptied.callback(None)
 
     def seek(self, session: Seeking) -> None:
         """It needs a server."""

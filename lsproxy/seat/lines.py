@@ -5,9 +5,7 @@ REPLY_LIMIT = 64 * 1024 * 1024
 
 
 class LineSplitter:
-    """
-    Splits a stream into lines. `limit` is the most bytes a line may have, its newline not counted.
-    """
+    """Splits a stream into lines. `limit` is the most bytes a line may have, its newline not counted."""
 
     __slots__ = ("_limit", "_rest")
 

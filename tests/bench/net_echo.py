@@ -29,16 +29,16 @@ PR_SET_PDEATHSIG = 1
 def serve(kind: str, told: "multiprocessing.connection.Connection") -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if kind == "twisted":
-        from twisted.internet import epollreactor
+        from twisted.internet import epollreactor  # noqa: PLC0415 - a reactor is chosen first
 
         epollreactor.install()
     else:
-        from lsproxy.net import reactor as net_reactor
+        from lsproxy.net import reactor as net_reactor  # noqa: PLC0415 - a reactor is chosen first
 
         net_reactor.install()
-    from twisted.internet import reactor
-    from twisted.internet.endpoints import TCP4ServerEndpoint
-    from twisted.internet.protocol import Factory, Protocol
+    from twisted.internet import reactor  # noqa: PLC0415 - a reactor is chosen first
+    from twisted.internet.endpoints import TCP4ServerEndpoint  # noqa: PLC0415 - a reactor is chosen first
+    from twisted.internet.protocol import Factory, Protocol  # noqa: PLC0415 - a reactor is chosen first
 
     class Echo(Protocol):
         __slots__ = ("transport",)
@@ -49,7 +49,7 @@ def serve(kind: str, told: "multiprocessing.connection.Connection") -> None:
     if kind == "twisted":
         endpoint = TCP4ServerEndpoint(reactor, 0, 4096, "127.0.0.1")
     else:
-        from lsproxy.net.endpoints import server_endpoint
+        from lsproxy.net.endpoints import server_endpoint  # noqa: PLC0415 - a reactor is chosen first
 
         endpoint = server_endpoint(reactor, "127.0.0.1", 0)
     gc.collect()
@@ -120,4 +120,4 @@ if __name__ == "__main__":
     heads = ("transports", "lines/s", "CPU µs/line", "round trip µs", "KiB/idle", f"s for {IDLE} dials")
     rows = [heads, *(measure(kind) for kind in (sys.argv[1:] or ("twisted", "lsproxy")))]
     for row in rows:
-        print("  ".join(f"{cell:>16}" for cell in row))
+        sys.stdout.write("  ".join(f"{cell:>16}" for cell in row) + "\n")

@@ -15,7 +15,7 @@ under way can explain it. What cannot be told from the outside is passed over.
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from tests.promises.history import History
 from tests.promises.testimony import Confirmation, Take, Testimony, Violation
@@ -24,13 +24,14 @@ Steps = Sequence[tuple[float, int]]
 Capacity = Mapping[str, int | Steps]
 
 
-def check(history: History, capacity: Capacity) -> list[Violation]:
+def check(history: History, capacity: Capacity, removed: Collection[int] = ()) -> list[Violation]:
     """
     All violations, in order of time. `capacity`: for each feature the seats
     issued with their overdraft, or steps [(from_time, seats), …] where it
-    changes; a feature it does not name is not counted.
+    changes; a feature it does not name is not counted. `removed`: the numbers
+    of the seats an operator took back, of which a client may not have heard.
     """
-    testimony = Testimony(history)
+    testimony = Testimony(history, removed)
     violations = [*testimony.violations, *_fenced(testimony)]
     features = defaultdict(list)
     for take in testimony.takes:
@@ -144,7 +145,7 @@ def _overtaken(takes: list[Take], granted: list[Take], seats: int | Steps | None
 def _waited_at(early: Take, time: float) -> bool:
     """Whether `early` certainly had not been served at `time`."""
     if early.grant is not None:
-        return early.missing_at > time
+        return early.missing_at > time and not early.is_removed
     match early.refusal:
         case "no_seats":
             return time < early.first_sent + early.wait

@@ -179,6 +179,7 @@ def simulate(
     clients: int = 8,
     seconds: float = 12.0,
     faults: frozenset[str] = frozenset(),
-) -> History:
-    """A history of the reference server, legal unless `faults` say otherwise."""
-    return Model(seed, capacity, clients, faults).run(seconds)
+) -> tuple[History, set[int]]:
+    """A history of the reference server, legal unless `faults` say otherwise, and the seats an operator removed."""
+    model = Model(seed, capacity, clients, faults)
+    return model.run(seconds), model.reference.removed

@@ -37,6 +37,7 @@ class Session:
     detached_at: float | None = None
     seats: dict[int, Message] = field(default_factory=dict)
     highest: int = 0
+    removed: set[int] = field(default_factory=set)
 
 
 class Reference:
@@ -63,6 +64,7 @@ class Reference:
         self.queue: list[Waiting] = []
         self._links: dict[Link, tuple[str, int]] = {}
         self._last_seat = 0
+        self.removed: set[int] = set()
 
     # --- what happens ---
 
@@ -70,7 +72,7 @@ class Reference:
         """A request arrived."""
         out = self.passed(now)
         if message["op"] == "hello":
-            return out + self._hello(link, message, now)
+            return out + self._hello(link, message)
         if link not in self._links:
             return [*out, (link, _refusal(message, "hello_required", "say hello first"))]
         secret, _ = self._links[link]
@@ -134,13 +136,14 @@ class Reference:
             for handle, grant in list(session.seats.items()):
                 if grant["seat"] == seat:
                     del session.seats[handle]
-                    told = self._tell(secret, {"event": "removed", "handle": handle, "reason": "by an operator"})
-                    return told + self._serve_queue()
+                    session.removed.add(handle)
+                    self.removed.add(seat)
+                    return self._tell(secret, _removed(handle)) + self._serve_queue()
         return []
 
     # --- requests ---
 
-    def _hello(self, link: Link, message: Message, now: float) -> Out:
+    def _hello(self, link: Link, message: Message) -> Out:
         out: Out = []
         secret = message["session"]
         session = self.sessions.get(secret)
@@ -166,7 +169,7 @@ class Reference:
             "trust": self.resume - self.ttl - 1,
             "held": sorted(session.seats),
         }
-        return [*out, (link, welcome)]
+        return [*out, (link, welcome), *((link, _removed(handle)) for handle in sorted(session.removed))]
 
     def _checkout(self, link: Link, secret: str, message: Message, now: float) -> Out:
         session = self.sessions[secret]
@@ -202,6 +205,7 @@ class Reference:
                 self.queue.remove(waiting)
                 out.append((link, _refusal(waiting.request, "withdrawn", "you returned it")))
         self.sessions[secret].seats.pop(message["handle"], None)
+        self.sessions[secret].removed.discard(message["handle"])
         return [*out, (link, {"id": message["id"], "ok": True}), *self._serve_queue()]
 
     def _heartbeat(self, link: Link, secret: str, message: Message, now: float) -> Out:  # noqa: ARG002 - as the others
@@ -251,12 +255,17 @@ class Reference:
 
     def _end(self, secret: str) -> Out:
         del self.sessions[secret]
+        self._links = {link: (owner, epoch) for link, (owner, epoch) in self._links.items() if owner != secret}
         self.queue = [waiting for waiting in self.queue if waiting.session != secret]
         return self._serve_queue()
 
     def _tell(self, secret: str, message: Message) -> Out:
         session = self.sessions.get(secret)
         return [] if session is None or session.link is None else [(session.link, message)]
+
+
+def _removed(handle: int) -> Message:
+    return {"event": "removed", "handle": handle, "reason": "by an operator"}
 
 
 def _refusal(message: Message, error: str, sentence: str) -> Message:

@@ -15,12 +15,18 @@ have run out and have been opened again by a hello whose answer nobody saw. So
 after a lapse a missing handle is no contradiction, and neither is a lost place
 in a queue.
 
+[Old connections] What an older connection still brings was decided before the
+newest connection's hello. It is believed, but it is no news: a `resumed` on it
+says nothing about now, a number of seats on it is no upper bound any more, and
+nothing on it concerns a session that has begun anew since.
+
 [Removed] An operator may have taken a seat long before its client heard of
 it. So a seat that was ever `removed` is certain only up to the last hello that
 named it.
 """
 
 from collections import defaultdict
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -107,6 +113,7 @@ class Session:
 
     label: str
     is_open: bool = False
+    newest: int = 0
     trust: float = 0.0
     ttl: float = 0.0
     proved_at: float = float("-inf")
@@ -118,7 +125,8 @@ class Session:
 class Testimony:
     """Everything the clients of a history knew; `takes` and `confirmations` are complete after the constructor."""
 
-    def __init__(self, history: History) -> None:
+    def __init__(self, history: History, removed: Collection[int] = ()) -> None:
+        self._removed = frozenset(removed)
         self.takes: list[Take] = []
         self.confirmations: list[Confirmation] = []
         self.sightings: list[tuple[float, int]] = []
@@ -127,6 +135,7 @@ class Testimony:
         self._sessions: dict[str, Session] = {}
         self._epochs: dict[int, tuple[int, str]] = {}
         self._owners: dict[int, Take] = {}
+        self._latest: dict[tuple[str, int], Take] = {}
         for record in sorted(history, key=lambda record: record.time):
             session = self._sessions.setdefault(record.session, Session(record.session))
             if record.kind == "sent":
@@ -143,6 +152,8 @@ class Testimony:
         request = record.message
         session.unanswered[record.connection, request["id"]].append(record)
         match request["op"]:
+            case "hello":
+                session.newest = record.connection
             case "checkout":
                 session.asked.add(request["id"])
                 self._take(session, record).last_sent = record.time
@@ -166,7 +177,7 @@ class Testimony:
                 sent.time,
                 session.trust,
             )
-            session.takes[handle] = take
+            session.takes[handle] = self._latest[session.label, handle] = take
             self.takes.append(take)
         return session.takes[handle]
 
@@ -204,8 +215,8 @@ class Testimony:
             case "queued" if event["id"] in session.takes:
                 take = session.takes[event["id"]]
                 take.queued_at = min(take.queued_at, record.time)
-            case "removed" if event["handle"] in session.takes:
-                session.takes[event["handle"]].is_removed = True
+            case "removed" if (session.label, event["handle"]) in self._latest:
+                self._latest[session.label, event["handle"]].is_removed = True
             case "resumed":
                 before, _ = self._epochs.get(record.connection, (0, ""))
                 if event["epoch"] < before:
@@ -214,11 +225,13 @@ class Testimony:
                     )
                 self._epochs[record.connection] = (event["epoch"], "")
                 self.sightings.append((record.time, event["epoch"]))
+                if record.connection != session.newest:
+                    return
                 if event["resumed"]:
                     # Said in the stream after everything the server before it said: decided after it, too.
-                    self._compare(session, set(event["held"]), record.time, record.time)
+                    self._compare(session, set(event["held"]), record.time, record)
                 else:
-                    self._forgotten(session, record.time)
+                    self._forgotten(session, record)
 
     def _welcomed(self, session: Session, sent: Record, received: Record) -> None:
         welcome = received.message
@@ -227,22 +240,23 @@ class Testimony:
         if welcome["resumed"]:
             held = set(welcome["held"])
             self._mark_lapse(session, received.time)
-            self._compare(session, held, sent.time, received.time)
+            self._compare(session, held, sent.time, received)
             for take in session.takes.values():
                 if take.handle in held:
                     take.named_at = sent.time
-                elif take.grant is None:
+                elif take.grant is None and take.freed_at > received.time:
                     take.missing_at = sent.time
         else:
-            self._forgotten(session, received.time)
+            self._forgotten(session, received)
         session.is_open = True
         session.trust = welcome["trust"]
         session.ttl = welcome["resume"] - welcome["trust"] - 1
         self._prove(session, sent.time)
         self._confirm(session, "hello", sent, received)
 
-    def _compare(self, session: Session, held: set[int], sent: float, received: float) -> None:
-        """What a server says it holds at a moment after `sent` and before `received`."""
+    def _compare(self, session: Session, held: set[int], sent: float, record: Record) -> None:
+        """What a server says it holds at a moment after `sent`, told by `record`."""
+        received = record.time
         for handle in sorted(held - session.asked):
             self._violated(3, received, f"session {session.label} holds handle {handle}, which it never asked for")
         for take in list(session.takes.values()):
@@ -253,13 +267,17 @@ class Testimony:
             if take.is_live_at(received):
                 self._doubt(1, received, f"{take} was granted and is held no more", take)
             del session.takes[take.handle]
+            for key in [key for key in session.unanswered if key[1] == take.handle and key[0] != record.connection]:
+                del session.unanswered[key]
 
-    def _forgotten(self, session: Session, received: float) -> None:
+    def _forgotten(self, session: Session, received: Record) -> None:
         """The session is a new one: whatever it held must be able to have run out."""
         for take in session.takes.values():
-            if session.is_open and take.is_live_at(received):
-                self._doubt(1, received, f"{take} was live when its session was forgotten", take)
+            if session.is_open and take.is_live_at(received.time):
+                self._doubt(1, received.time, f"{take} was live when its session was forgotten", take)
         session.takes.clear()
+        for key in [key for key in session.unanswered if key[0] != received.connection]:
+            del session.unanswered[key]
         session.is_open = False
         session.proved_at = float("-inf")
 
@@ -275,6 +293,7 @@ class Testimony:
         owner = self._owners.setdefault(grant["seat"], take)
         if owner is not take:
             self._violated(3, received.time, f"{take} has seat {grant['seat']}, which is that of {owner}")
+        take.is_removed |= grant["seat"] in self._removed
         is_first = take.grant is None
         take.grant = grant
         take.granted_at = min(take.granted_at, received.time)
@@ -291,7 +310,7 @@ class Testimony:
             self._doubt(1, received.time, f"{take} was granted, and repeated it was answered {code}", take)
         if code == "ended":
             take.over_at = min(take.over_at, received.time)
-        if take.grant is None and not take.refusal:
+        if take.grant is None and not take.refusal and sent.time >= take.last_sent:
             take.refusal, take.refused_at = code, received.time
 
     def _beat(self, session: Session, sent: Record, received: Record) -> None:
@@ -307,7 +326,7 @@ class Testimony:
             for take in session.takes.values()
             if take.over_at > sent.time and (take.refused_at > sent.time or take.last_sent > take.refused_at)
         )
-        if told > most:
+        if told > most and received.connection == session.newest:
             self._violated(3, received.time, f"session {session.label} asked for {most} at most, and holds {told}")
         self._prove(session, sent.time)
 

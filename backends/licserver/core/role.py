@@ -76,7 +76,7 @@ Answer = Silent | Answered | StoodDown
 
 
 class Wish(msgspec.Struct, frozen=True):
-    """A takeover that is wanted. `after_epoch` is the epoch its wisher saw, if any; `may_not_serve` a reason, or empty."""
+    """A takeover that is wanted. `after_epoch`: the epoch its wisher saw, if any; `may_not_serve`: a reason or empty."""
 
     me: str
     instance: str

@@ -32,9 +32,10 @@ UPDATE active_name SET epoch = epoch + 1, holder = :holder, instance = :instance
 """
 _APPEND = """
 INSERT INTO entries (slot, epoch, active_seconds, batch)
-SELECT :slot, :epoch, :active_seconds, :batch
- WHERE EXISTS (SELECT 1 FROM active_name WHERE epoch = :epoch AND holder IS NOT NULL)
-   AND :slot = 1 + (SELECT max(slot) FROM entries)
+SELECT :slot, :epoch, max(:active_seconds, newest.active_seconds), :batch
+  FROM entries newest
+ WHERE newest.slot = (SELECT max(slot) FROM entries) AND newest.slot = :slot - 1
+   AND EXISTS (SELECT 1 FROM active_name WHERE epoch = :epoch AND holder IS NOT NULL)
 """
 _CONFIRM = """
 UPDATE active_name SET confirmations = confirmations + 1, active_seconds = max(active_seconds, :active_seconds)
@@ -55,7 +56,7 @@ SELECT :slot, :number, :epoch, :part FROM active_name
 _PUBLISH = """
 UPDATE active_name SET snapshot_slot = :slot, snapshot_parts = :parts
  WHERE epoch = :epoch AND holder IS NOT NULL
-   AND :slot <= (SELECT max(slot) FROM entries)
+   AND :slot BETWEEN 0 AND (SELECT max(slot) FROM entries)
    AND (snapshot_slot = :slot AND snapshot_parts = :parts
         OR snapshot_slot < :slot AND :parts =
            (SELECT count(*) FROM parts WHERE slot = :slot AND number < :parts AND epoch = :epoch))
@@ -78,6 +79,7 @@ SELECT n.epoch, n.holder, n.server_name, (SELECT max(slot) FROM entries), n.snap
 _SNAPSHOT = """
 SELECT snapshot_slot, part
   FROM active_name LEFT JOIN parts ON slot = snapshot_slot AND number < snapshot_parts
+ WHERE row = 1
  ORDER BY number
 """
 
@@ -170,7 +172,7 @@ def publish(cursor: sqlite3.Cursor, epoch: int, slot: int, parts: int) -> None:
 
 
 def delete_needless(cursor: sqlite3.Cursor, epoch: int, slot: int, parts: int, bite: int) -> bool:
-    """Delete some of what the snapshot of `slot` has made needless, up to `bite` entries; False if there was nothing."""
+    """Delete some of what the snapshot of `slot` made needless, up to `bite` entries; False if there was nothing."""
     known = {"epoch": epoch, "slot": slot, "parts": parts}
     for statement, most in ((_DELETE_ENTRIES, bite), (_DELETE_PARTS, _PARTS_BITE)):
         cursor.execute(statement, {**known, "bite": most})

@@ -1,0 +1,117 @@
+"""
+Who is asking, and may they?
+
+    unix socket        the file's permissions have decided: an operator
+    bearer token       the role that tokens.yaml gives it
+    the panel's cookie a viewer, for reading alone
+    nothing            /healthz and the login page
+
+Without TLS only names of this machine are answered to, so that a page of
+another site cannot reach the API by a name it controls (DNS rebinding).
+"""
+
+import math
+from collections.abc import Callable
+from http.cookies import CookieError, SimpleCookie
+from typing import Final
+
+import msgspec
+
+from lsproxy.admin import throttle
+from lsproxy.admin.exchange import FORBIDDEN, MISDIRECTED, TOO_MANY, UNAUTHORIZED, Asked, RefusedError
+from lsproxy.admin.login import COOKIE, Logins
+from lsproxy.admin.routes import Need
+from lsproxy.admin.tokens import TokenBook
+from lsproxy.config.relations import is_loopback
+from lsproxy.config.tokens import Role, Token
+from lsproxy.net.address import Address
+
+_READING: Final = frozenset({"GET", "HEAD"})
+_LONGEST_COOKIES: Final = 4096
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """Who makes a call, by the name of the token or the account, and from where: what the audit log says."""
+
+    name: str
+    role: Role
+    source: str
+
+
+class Access:
+    """The door of the admin API. `seconds` is a clock."""
+
+    def __init__(self, seconds: Callable[[], float], tokens: TokenBook, logins: Logins) -> None:
+        self._seconds = seconds
+        self._tokens = tokens
+        self._logins = logins
+        self._sources: throttle.Sources = {}
+
+    async def admit(self, asked: Asked, need: Need) -> Caller | None:
+        """The caller, None where nobody in particular may ask. Raises RefusedError."""
+        if asked.peer.user is not None:
+            return Caller(asked.peer.user, "operator", asked.peer.source)
+        if need == "nobody":
+            return None
+        self.refuse_other_names(asked)
+        caller = await self._caller(asked)
+        if need == "operator" and caller.role != "operator":
+            why = f"{caller.name} is a {caller.role}, this needs the token of an operator"
+            raise RefusedError(FORBIDDEN, "not_permitted", why)
+        return caller
+
+    async def owner(self, token: str, source: str) -> Token:
+        """The entry of `token`. Raises RefusedError where it is none, and where `source` guessed too often."""
+        known = self._tokens.known(token)
+        if known is not None:
+            return known
+        wait = throttle.pause(self._sources, source, self._seconds())
+        if wait > 0:
+            again = math.ceil(wait)
+            message = f"too many wrong tokens came from {source}, try again in {again} s"
+            raise RefusedError(TOO_MANY, "too_many_failures", message, Retry_After=str(again))
+        # counted before it is verified, so that many at once are no way around the pause
+        before = self._sources
+        self._sources = throttle.failed(before, source, self._seconds())
+        found = await self._tokens.find(token)
+        if found is None:
+            raise _unauthorized("the token is not in tokens.yaml, add one with: lsproxy token add NAME --role viewer")
+        self._sources = throttle.passed(self._sources, source)
+        return found
+
+    def refuse_other_names(self, asked: Asked) -> None:
+        """Raises RefusedError where the Host of a request without TLS is no name of this machine's loopback."""
+        host = asked.headers.get("host", "")
+        if asked.peer.user is None and not asked.is_private and not is_loopback(Address(_host_name(host), 0)):
+            raise RefusedError(MISDIRECTED, "misdirected", "without TLS this address is asked for by 127.0.0.1 alone")
+
+    async def _caller(self, asked: Asked) -> Caller:
+        scheme, _, token = asked.headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and token.strip():
+            entry = await self.owner(token.strip(), asked.peer.source)
+            return Caller(entry.name, entry.role, asked.peer.source)
+        visitor = self._logins.visitor(_cookie(asked)) if asked.method in _READING else None
+        if visitor is None:
+            raise _unauthorized("a token is needed: send Authorization: Bearer TOKEN")
+        return Caller(visitor, "viewer", asked.peer.source)
+
+
+def _unauthorized(message: str) -> RefusedError:
+    return RefusedError(UNAUTHORIZED, "unauthorized", message, WWW_Authenticate='Bearer realm="lsproxy"')
+
+
+def _host_name(header: str) -> str:
+    if header.startswith("["):
+        return header[1:].partition("]")[0]
+    return header.partition(":")[0]
+
+
+def _cookie(asked: Asked) -> str:
+    header = asked.headers.get("cookie", "")
+    if len(header) > _LONGEST_COOKIES:
+        return ""
+    try:
+        kept = SimpleCookie(header).get(COOKIE)
+    except CookieError:
+        return ""
+    return "" if kept is None else kept.value

@@ -1,0 +1,214 @@
+"""
+How do requests arrive over HTTP, and how do answers leave?
+
+Twisted's HTTP with limits drawn: the size of a body, the time for a request,
+the number of connections. There is no access log: a query may hold a login code.
+"""
+
+import pwd
+import socket
+import struct
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, cast
+from urllib.parse import parse_qsl
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime, ISSLTransport
+from twisted.internet.protocol import ServerFactory
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web import http
+
+from lsproxy.admin.events import Events
+from lsproxy.admin.exchange import FAULT, TOO_LARGE, Asked, Peer, Reply, Stream, refusal
+from lsproxy.admin.stream import EventStream
+
+MOST_BYTES: Final = 1024 * 1024 + 1024
+REQUEST_SECONDS: Final = 20.0
+IDLE_SECONDS: Final = 60.0
+MOST_CONNECTIONS: Final = 256
+
+HEADERS: Final = {
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+}
+_CREDENTIALS: Final = struct.Struct("3i")  # struct ucred: pid, uid, gid
+
+# Twisted's own two classes have no types to check against.
+_HTTPChannel: Any = http.HTTPChannel
+_HTTPRequest: Any = http.Request
+
+log = Logger()
+
+Answer = Callable[[Asked], Awaitable[Reply | Stream]]
+
+
+class Site(ServerFactory):
+    """Connections on which `answer` answers, and the streams of `events`."""
+
+    noisy = False
+
+    def __init__(self, reactor: IReactorTime, answer: Answer, events: Events) -> None:
+        self.reactor = reactor
+        self.answer = answer
+        self.events = events
+        self._channels: set[Channel] = set()
+
+    def buildProtocol(self, addr: IAddress) -> "Channel | None":  # type: ignore[override] # noqa: ARG002 - Twisted's
+        """Twisted: a connection; None where there are too many."""
+        return Channel(self) if len(self._channels) < MOST_CONNECTIONS else None
+
+    def joined(self, channel: "Channel") -> None:
+        """A connection is open."""
+        self._channels.add(channel)
+
+    def left(self, channel: "Channel") -> None:
+        """It is gone."""
+        self._channels.discard(channel)
+
+    def log(self, request: http.Request) -> None:
+        """Twisted: a request is done."""
+
+    def close(self) -> None:
+        """End all connections."""
+        for channel in list(self._channels):
+            channel.loseConnection()
+
+
+class Channel(_HTTPChannel):  # type: ignore[misc] # see _HTTPChannel
+    """One connection."""
+
+    def __init__(self, site: Site) -> None:
+        super().__init__()
+        self.factory = site
+        self.timeOut = IDLE_SECONDS
+        self.callLater = site.reactor.callLater
+        self.requestFactory = lambda channel: Request(channel, site)
+
+    def connectionMade(self) -> None:
+        """Twisted: connected."""
+        super().connectionMade()
+        self.factory.joined(self)
+
+    def connectionLost(self, reason: Failure) -> None:
+        """Twisted: over."""
+        self.factory.left(self)
+        super().connectionLost(reason)
+
+
+class Request(_HTTPRequest):  # type: ignore[misc] # see _HTTPRequest
+    """One request, with its limits, and the reply to it."""
+
+    def __init__(self, channel: Any, site: Site) -> None:
+        super().__init__(channel, parsePOSTFormSubmission=False)
+        self._site = site
+        self._is_refused = False
+        self._limit: IDelayedCall | None = site.reactor.callLater(REQUEST_SECONDS, self._time_is_up)
+
+    def gotLength(self, length: int | None) -> None:
+        """Twisted: the headers are read."""
+        super().gotLength(min(length or 0, MOST_BYTES))
+        if length is not None and length > MOST_BYTES:
+            self._refuse()
+
+    def handleContentChunk(self, data: bytes) -> None:
+        """Twisted: a part of the body."""
+        if not self._is_refused and self.content.tell() + len(data) > MOST_BYTES:
+            self._refuse()
+        if not self._is_refused:
+            super().handleContentChunk(data)
+
+    def process(self) -> None:
+        """Twisted: the request is whole."""
+        self._unlimit()
+        if self._is_refused:
+            return
+        coroutine = self._site.answer(self._asked())
+        answering = Deferred.fromCoroutine(cast("Any", coroutine))
+        answering.addCallback(self._respond).addErrback(self._failed)
+
+    def connectionLost(self, reason: Failure) -> None:
+        """Twisted: the client is gone."""
+        self._unlimit()
+        super().connectionLost(reason)
+
+    def _asked(self) -> Asked:
+        path, _, query = self.uri.decode("latin-1").partition("?")
+        headers = {
+            name.decode("latin-1").lower(): values[-1].decode("latin-1")
+            for name, values in self.requestHeaders.getAllRawHeaders()
+        }
+        return Asked(
+            method=self.method.decode("latin-1"),
+            path=path,
+            query=dict(parse_qsl(query, keep_blank_values=True, max_num_fields=100)),
+            headers=headers,
+            body=self.content.read(),
+            peer=_peer(self.transport),
+            is_private=ISSLTransport.providedBy(self.transport),
+        )
+
+    def _respond(self, answer: Reply | Stream) -> None:
+        if self._disconnected:
+            return
+        if isinstance(answer, Stream):
+            self._stream(answer)
+            return
+        self._head(answer)
+        self.setHeader("Content-Length", str(len(answer.body)))
+        self.write(answer.body)
+        self.finish()
+
+    def _stream(self, stream: Stream) -> None:
+        self._head(Reply(content_type="text/event-stream"))
+        if self.method == b"HEAD":
+            self.finish()
+            return
+        EventStream(self._site.reactor, self._site.events, self, stream).start()
+
+    def _head(self, reply: Reply) -> None:
+        self.setResponseCode(reply.status)
+        for name, value in {**HEADERS, "Content-Type": reply.content_type, **reply.headers}.items():
+            self.setHeader(name, value)
+
+    def _failed(self, failure: Failure) -> None:
+        log.failure("{method} {path} failed", failure, method=self.method, path=self.path)
+        if not self._disconnected and not self.startedWriting:
+            self._respond(refusal(FAULT, "fault", "lsproxy has met a fault, its log says which"))
+
+    def _refuse(self) -> None:
+        """The rest of the body is not waited for, so the connection cannot go on."""
+        self._is_refused = True
+        self._unlimit()
+        body = refusal(TOO_LARGE, "too_large", f"a request is at most {MOST_BYTES} bytes").body
+        head = f"HTTP/1.1 413 Too Large\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+        self.channel.write(f"{head}Connection: close\r\n\r\n".encode() + body)
+        self.channel.loseConnection()
+
+    def _time_is_up(self) -> None:
+        self._limit = None
+        if self.channel is not None:
+            self.channel.forceAbortClient()
+
+    def _unlimit(self) -> None:
+        if self._limit is not None:
+            self._limit.cancel()
+            self._limit = None
+
+
+def _peer(transport: Any) -> Peer:
+    handle = getattr(transport, "socket", None)
+    if isinstance(handle, socket.socket) and handle.family == socket.AF_UNIX:
+        credentials = handle.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        pid, uid, _gid = _CREDENTIALS.unpack(credentials)
+        return Peer(f"process {pid} on the unix socket", _account(uid))
+    return Peer(str(getattr(transport.getPeer(), "host", "nowhere")))
+
+
+def _account(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid {uid}"

@@ -1,0 +1,79 @@
+"""
+How does a browser come to read the panel?
+
+With a token typed once, or with the code of a link that counts once. Either is
+exchanged for a cookie that reads and changes nothing, so no other site can
+have a change made through it. Codes and cookies are kept as digests only
+where they are not handed out again, a limited number of them, for a limited time.
+"""
+
+import hashlib
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+CODE_SECONDS: Final = 600.0
+RENEWED_SECONDS: Final = 300.0
+COOKIE_SECONDS: Final = 12 * 3600.0
+MOST_COOKIES: Final = 256
+COOKIE: Final = "lsproxy_panel"
+
+
+class Code(msgspec.Struct, frozen=True):
+    """A code that counts once, until `until`; `name` is for whom."""
+
+    text: str
+    name: str
+    until: float
+
+
+class Visit(msgspec.Struct, frozen=True):
+    """Whose cookie it is, and until when it counts."""
+
+    name: str
+    until: float
+
+
+class Logins:
+    """The codes and cookies given out. `secret` makes unguessable texts, `seconds` is a clock."""
+
+    def __init__(self, seconds: Callable[[], float], secret: Callable[[], str]) -> None:
+        self._seconds = seconds
+        self._secret = secret
+        self._code: Code | None = None
+        self._visits: dict[bytes, Visit] = {}
+
+    def code(self, name: str) -> str:
+        """A code for a link; the same again as long as nobody used it and it is not about to end."""
+        now = self._seconds()
+        if self._code is None or self._code.name != name or self._code.until - now < RENEWED_SECONDS:
+            self._code = Code(self._secret(), name, now + CODE_SECONDS)
+        return self._code.text
+
+    def use(self, code: str) -> str | None:
+        """A cookie for the code, which has then been used; None if it is none."""
+        now = self._seconds()
+        kept = self._code
+        if kept is None or kept.until <= now or _digest(kept.text) != _digest(code):
+            return None
+        self._code = None
+        return self.welcome(kept.name)
+
+    def welcome(self, name: str) -> str:
+        """A new cookie for `name`."""
+        now = self._seconds()
+        visits = [(key, visit) for key, visit in self._visits.items() if visit.until > now]
+        cookie = self._secret()
+        self._visits = dict([*visits[-(MOST_COOKIES - 1) :], (_digest(cookie), Visit(name, now + COOKIE_SECONDS))])
+        return cookie
+
+    def visitor(self, cookie: str) -> str | None:
+        """Whose cookie it is, None if it is none or has ended."""
+        visit = self._visits.get(_digest(cookie))
+        return None if visit is None or visit.until <= self._seconds() else visit.name
+
+
+def _digest(text: str) -> bytes:
+    """What is compared: how long that takes says nothing of the text."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()

@@ -1,0 +1,63 @@
+"""The commands that run lsproxy: serve, check, reload."""
+
+import json
+from pathlib import Path
+
+import click
+
+from lsproxy.cli import CONFIGURATION
+from lsproxy.cli.asking import Admin, asking
+from lsproxy.config.problems import ConfigError
+
+_config = click.option(
+    "-c", "--config", "config", type=click.Path(path_type=Path), required=True, metavar="FILE", help="lsproxy.yaml"
+)
+_json = click.option("--json", "as_json", is_flag=True, help="As JSON.")
+
+
+@click.command("serve", epilog="Example: lsproxy serve -c /etc/lsproxy/lsproxy.yaml")
+@_config
+@click.option("--stop-timeout", type=click.FloatRange(0.1, 3600), default=10.0, show_default=True, metavar="SECONDS")
+def serve_command(config: Path, stop_timeout: float) -> None:
+    """Run the proxy until it is stopped (SIGTERM); SIGHUP has it read its configuration again."""
+    from lsproxy.daemon import serve  # noqa: PLC0415 - slow to load
+
+    serve(config, stop_timeout)
+
+
+@click.command("check", epilog="Example: lsproxy check -c /etc/lsproxy/lsproxy.yaml")
+@_config
+@_json
+def check_command(config: Path, *, as_json: bool) -> None:
+    """Say what is wrong with a configuration and the files it names, without starting anything."""
+    from lsproxy.daemon import check  # noqa: PLC0415 - slow to load
+
+    try:
+        problems = check(config)
+    except ConfigError as error:
+        problems = [str(problem) for problem in error.problems]
+    if as_json:
+        click.echo(json.dumps({"config": str(config), "problems": problems}))
+    else:
+        for problem in problems:
+            click.echo(problem, err=True)
+        if not problems:
+            click.echo(f"{config}: lsproxy can be started with it")
+    if problems:
+        raise SystemExit(CONFIGURATION)
+
+
+@click.command("reload", epilog="Example: lsproxy reload")
+@asking
+@_json
+def reload_command(admin: str, token_file: Path | None, *, as_json: bool) -> None:
+    """Have the running proxy take its configuration file as it is now. No connection is dropped; what cannot be
+    taken is said, and then nothing is."""
+    answer = Admin(admin, token_file).post("reload")
+    if as_json:
+        click.echo(json.dumps(answer))
+        return
+    for change in answer["changes"]:
+        click.echo(change)
+    if not answer["changes"]:
+        click.echo("read again, no changes of the configuration")

@@ -1,0 +1,85 @@
+"""How is the state of the pools shown in a terminal, as plain lines?"""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+_COLUMNS: Final = ("BACKEND", "HEALTH", "ROLE", "EPOCH", "ADMIN", "BINDING", "SESSIONS", "SEATS", "CLIENTS", "ADDRESS")
+
+Picture = dict[str, Any]
+"""A pool as the admin API tells it (`lsproxy.proxy.snapshot.PoolSnapshot`)."""
+
+
+def is_well(pool: Picture) -> bool:
+    """Whether clients are served and nobody else claims the name."""
+    return pool["serving"] is not None and not pool["conflicts"]
+
+
+def describe(pools: list[Picture]) -> Iterator[str]:
+    """The pools, one after the other."""
+    for number, pool in enumerate(pools):
+        if number:
+            yield ""
+        yield headline(pool)
+        rows = [_COLUMNS, *(cells(backend, pool) for backend in pool["backends"])]
+        widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
+        for row in rows:
+            yield "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for remark in remarks(pool):
+            yield f"  ! {remark}"
+
+
+def headline(pool: Picture) -> str:
+    """One line on the pool itself."""
+    served = f"served by {pool['serving']}" if pool["serving"] else "NOT SERVED"
+    clients = f"{pool['clients']} clients" + (f" ({pool['waiting']} waiting)" if pool["waiting"] else "")
+    since = duration(pool["serving_for"])
+    return f"{pool['pool']} ({pool['server_name']}): {served} for {since}, epoch {pool['epoch']}, {clients}"
+
+
+def cells(backend: Picture, pool: Picture) -> tuple[str, ...]:
+    """One backend; the one that is served has a star."""
+    said = backend["said"]
+    of_status = ["-"] * 4 if said is None else [str(said[key]) for key in ("role", "epoch", "sessions", "seats")]
+    role, epoch, sessions, seats = of_status
+    name = f"{backend['name']}*" if backend["name"] == pool["serving"] else backend["name"]
+    admin = "kept out" if backend["is_kept_out"] else backend["admin"]
+    connections = str(backend["connections"])
+    return (
+        name,
+        backend["health"],
+        role,
+        epoch,
+        admin,
+        backend["binding"],
+        sessions,
+        seats,
+        connections,
+        backend["address"],
+    )
+
+
+def remarks(pool: Picture) -> Iterator[str]:
+    """What is not as it should be, a sentence each."""
+    yield from pool["conflicts"]
+    if pool["serving"] is None and pool["reason"]:
+        yield pool["reason"]
+    if pool["note"]:
+        yield pool["note"]
+    if pool["switching_to"]:
+        yield f"{pool['switching_to']} was asked to take over"
+    for backend in pool["backends"]:
+        if backend["binding"] in {"unbound", "unknown"}:
+            yield f"{backend['name']}: {backend['binding']}, {backend['binding_reason']}"
+        if backend["license_note"]:
+            yield backend["license_note"]
+        if backend["last_error"]:
+            yield backend["last_error"]
+
+
+def duration(seconds: float) -> str:
+    """A time span as people say it."""
+    whole = int(seconds)
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if whole >= 2 * size:
+            return f"{whole // size} {unit}"
+    return f"{whole} s"

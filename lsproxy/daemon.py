@@ -1,0 +1,264 @@
+"""The composition root of `lsproxy serve`: from a configuration to a running proxy, its reload and its end."""
+
+import gc
+import os
+import random
+import resource
+import secrets
+import signal
+import threading
+import time
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+from twisted.internet.defer import CancelledError, Deferred, DeferredLock
+from twisted.internet.interfaces import IListeningPort
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from lsproxy import logs, systemd
+from lsproxy.admin import socketfile
+from lsproxy.admin.access import Access
+from lsproxy.admin.api import Api
+from lsproxy.admin.events import Events
+from lsproxy.admin.http import Site
+from lsproxy.admin.login import Logins
+from lsproxy.admin.tokens import TokenBook
+from lsproxy.config import model
+from lsproxy.config.check import load_config
+from lsproxy.config.tokens import load_tokens
+from lsproxy.errors import LsproxyError
+from lsproxy.net.endpoints import server_endpoint
+from lsproxy.net.reactor import BoottimeReactor, install
+from lsproxy.net.tls import server_tls, wrap_server
+from lsproxy.proxy.build import plan_pool
+from lsproxy.proxy.operator import Operator
+from lsproxy.proxy.pool import Pool
+from lsproxy.proxy.state import SqliteMemory
+from lsproxy.services import Services
+
+log = Logger()
+
+_YOUNGEST_GENERATION: Final = 50_000  # sessions come in thousands and live long: look for garbage seldom
+_GRAVE: Final = frozenset(
+    {
+        "backend_barred",
+        "backend_down",
+        "conflict",
+        "license_differs",
+        "state_not_saved",
+        "takeover",
+        "takeover_refused",
+        "unserved",
+    }
+)
+
+
+class CannotServeError(LsproxyError):
+    """lsproxy cannot start; the sentence says why."""
+
+
+def serve(path: Path, stop_timeout: float) -> None:
+    """
+    Run the proxy that `path` configures until it is stopped, which takes at most `stop_timeout` seconds.
+
+    Raises ConfigError, and CannotServeError when it does not come to run.
+    """
+    config = load_config(path)
+    _raise_descriptor_limit()
+    reactor = install()
+    logs.begin(config.log.format)
+    gc.set_threshold(_YOUNGEST_GENERATION, 20, 50)
+    daemon = Daemon(reactor, path, config, stop_timeout)
+    reactor.callWhenRunning(daemon.start)
+    reactor.run()
+    if daemon.fault is not None:
+        raise daemon.fault
+
+
+class Daemon:
+    """The proxy of the configuration file at `path`. `fault` says, after the end, why it did not come to run."""
+
+    def __init__(self, reactor: BoottimeReactor, path: Path, config: model.LsproxyConfig, stop_timeout: float) -> None:
+        self._reactor = reactor
+        self._path = path
+        self._admin = config.admin
+        self._state = config.state
+        self._stop_timeout = stop_timeout
+        self._events = Events(secrets.token_hex(4), time.time)
+        self._config = config
+        self._services: Services | None = None
+        self._memory: SqliteMemory | None = None
+        self._site: Site | None = None
+        self._ports: list[IListeningPort] = []
+        self._reloading = DeferredLock()
+        self._is_stopping = False
+        self.fault: LsproxyError | None = None
+
+    @property
+    def pools(self) -> Mapping[str, Pool]:
+        """The pools by name."""
+        return {} if self._services is None else self._services.pools
+
+    @property
+    def operators(self) -> Mapping[str, Operator]:
+        """The operator's side of each."""
+        return {} if self._services is None else self._services.operators
+
+    def start(self) -> None:
+        """Begin; the reactor runs."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._reactor.callFromThread(self.stop))
+        signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self._hang_up))
+        Deferred.fromCoroutine(self._start()).addErrback(self._cannot_start)
+
+    def reload(self) -> Deferred[list[str]]:
+        """Take the configuration file as it is now; a sentence for each change. Fails with LsproxyError."""
+        return self._reloading.run(lambda: Deferred.fromCoroutine(self._reload()))
+
+    def stop(self) -> None:
+        """End, politely at first; told again, at once."""
+        if self._is_stopping:
+            self._end()
+            return
+        self._is_stopping = True
+        systemd.notify("STOPPING=1")
+        log.info("stopping: no more clients are accepted, those connected go to their next address")
+        # A reactor that hangs, or a thread that does, must not outlast the limit.
+        last_resort = threading.Timer(self._stop_timeout, os._exit, (0,))
+        last_resort.daemon = True
+        last_resort.start()
+        Deferred.fromCoroutine(self._stop()).addErrback(lambda failure: log.failure("while stopping", failure)).addBoth(
+            lambda _: self._end()
+        )
+
+    async def _start(self) -> None:
+        self._memory = SqliteMemory(self._state)
+        services = Services(self._reactor, self._config, self._memory, random.SystemRandom().random, self._tell)
+        load_tokens(self._admin.tokens_file)
+        self._services = services
+        await self._open_admin()
+        await services.start()
+        gc.collect()
+        gc.freeze()
+        where = ", ".join(f"{listener.address} (pool {listener.pool})" for listener in self._config.listen.values())
+        log.info("serving {where}; panel and API at {admin}", where=where, admin=self._admin.address)
+        systemd.notify("READY=1")
+
+    async def _open_admin(self) -> None:
+        admin = self._admin
+        seconds = self._reactor.seconds
+        logins = Logins(seconds, lambda: secrets.token_urlsafe(24))
+        tokens = TokenBook(self._reactor, self._reactor.getThreadPool(), admin.tokens_file, secrets.token_bytes(32))
+        api = Api(self, Access(seconds, tokens, logins), logins, time.time, version("lsproxy"))
+        self._site = site = Site(self._reactor, api.answer, self._events)
+        # First of all ports: who runs here already is found out by it.
+        self._ports.append(socketfile.listen(self._reactor, admin.socket, site))
+        endpoint = server_endpoint(self._reactor, admin.address.host, admin.address.port)
+        if admin.tls is not None:
+            tls = server_tls(admin.tls.certificate, admin.tls.key, admin.tls.client_ca)
+            endpoint = wrap_server(self._reactor, endpoint, tls)
+        self._ports.append(await endpoint.listen(site))
+
+    async def _reload(self) -> list[str]:
+        services = self._services
+        if services is None or self._is_stopping:
+            raise LsproxyError("lsproxy is starting or stopping, nothing is reloaded")
+        systemd.notify(f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
+        try:
+            changes = await services.change(load_config(self._path))
+        except LsproxyError as problem:
+            message = f"{self._path} was not taken, the old configuration goes on: {problem}"
+            self._tell("reload_refused", None, message, {})
+            raise LsproxyError(message) from problem
+        finally:
+            systemd.notify("READY=1")
+        self._tell("reloaded", None, f"{self._path} was read again: {'; '.join(changes) or 'no changes'}", {})
+        return changes
+
+    async def _stop(self) -> None:
+        if self._services is None:
+            return
+        await self._services.stop_listening()
+        gone = self._services.stop_pools()
+        gone.addTimeout(self._stop_timeout / 2, self._reactor)
+        try:
+            await gone
+        except (TimeoutError, CancelledError):
+            log.warn("some clients did not close their connection in time")
+
+    def _end(self) -> None:
+        if self._site is not None:
+            self._site.close()
+        for port in self._ports:
+            port.stopListening()
+        if self._memory is not None:
+            self._memory.close()
+        if self._reactor.running:
+            self._reactor.stop()
+
+    def _hang_up(self) -> None:
+        def failed(failure: Failure) -> None:
+            if not failure.check(LsproxyError):
+                log.failure("reloading failed", failure)
+
+        self.reload().addErrback(failed)
+
+    def _cannot_start(self, failure: Failure) -> None:
+        problem = failure.value
+        if isinstance(problem, LsproxyError):
+            self.fault = CannotServeError(str(problem))
+        else:
+            log.failure("lsproxy could not start", failure)
+            self.fault = CannotServeError("lsproxy could not start, the lines above say why")
+        self._end()
+
+    def _tell(self, event: str, pool: str | None, message: str, details: dict[str, object]) -> None:
+        self._events.tell(event, pool, message, details)
+        text = message if pool is None else f"{pool}: {message}"
+        if event in _GRAVE or event == "reload_refused":
+            log.warn("{text}", text=text)
+        else:
+            log.info("{text}", text=text)
+
+
+def check(path: Path) -> list[str]:
+    """
+    What `serve` would refuse or complain of, a sentence each, without starting anything.
+
+    Raises ConfigError for what is wrong in the file itself.
+    """
+    config = load_config(path)
+    problems: list[str] = []
+    reactor = install()
+    try:
+        load_tokens(config.admin.tokens_file)
+    except LsproxyError as problem:
+        problems.append(str(problem))
+    for folder, key in ((config.state.parent, "state"), (config.admin.socket.parent, "admin.socket")):
+        if not os.access(folder, os.W_OK | os.X_OK):
+            problems.append(f"{key}: the folder {folder} does not exist or is not writable")
+    for name, pool in config.pools.items():
+        try:
+            plan = plan_pool(reactor, name, pool)
+        except LsproxyError as problem:
+            problems.append(f"pools.{name}: {problem}")
+            continue
+        files = {verified.license.file: verified for verified in map(plan.licenses.of, plan.places)}
+        problems += [str(problem) for verified in files.values() for problem in verified.problems]
+        problems += [f"{file} has no line to serve" for file, verified in files.items() if not verified.good]
+    for key, tls in [*((f"listen.{n}", one.tls) for n, one in config.listen.items()), ("admin", config.admin.tls)]:
+        try:
+            if tls is not None:
+                server_tls(tls.certificate, tls.key, tls.client_ca)
+        except LsproxyError as problem:
+            problems.append(f"{key}.tls: {problem}")
+    return problems
+
+
+def _raise_descriptor_limit() -> None:
+    """Each client takes two descriptors; the usual soft limit of 1024 is for programs that use select(2)."""
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

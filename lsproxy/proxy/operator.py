@@ -1,0 +1,197 @@
+"""
+What may an operator do with a pool, and when is it refused?
+
+Each call answers with a Deferred that fires when the thing is done, and fails
+with an LsproxyError whose sentence is for the operator.
+"""
+
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import msgspec
+from twisted.internet.defer import Deferred, TimeoutError, fail, gatherResults, succeed  # noqa: A004 - Twisted's name
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
+
+from lsproxy.core.binding import Unbound, bind
+from lsproxy.core.choice import Admin, may_stand_in, state
+from lsproxy.errors import LsproxyError
+from lsproxy.proxy.backend import Backend
+from lsproxy.proxy.pool import Pool
+from lsproxy.seat.messages import Install, Remove, Usage, UsageReply
+
+SWITCH_SECONDS = 10.0
+REQUEST_SECONDS = 5.0
+
+_usage = msgspec.json.Decoder(UsageReply).decode
+
+
+class OperationRefusedError(LsproxyError):
+    """It cannot be done as things are."""
+
+
+class Installed(msgspec.Struct, frozen=True):
+    """Where a license was put: `digest` is in force on `active`; `problems` holds a sentence for each other place."""
+
+    digest: str
+    active: str
+    problems: list[str]
+
+
+class Operator:
+    """The operator's side of `pool`."""
+
+    def __init__(self, reactor: IReactorTime, pool: Pool) -> None:
+        self._reactor = reactor
+        self._pool = pool
+
+    def switch(self, to: str | None = None, *, force: bool = False) -> Deferred[None]:
+        """
+        Planned switchover to the backend `to`, or to the next that stands by; fires when it is served.
+
+        `force` asks nobody: it forgets the remembered journal and epoch and goes on with what `to` has.
+        """
+        pool = self._pool
+        try:
+            name = self._next() if to is None else self._known(to).name
+            if force:
+                pool.force(name)
+            elif name != pool.serving:
+                self._refuse_unless_able(name)
+                pool.wanted = name
+                pool.judge()
+        except LsproxyError as refused:
+            return fail(refused)
+
+        def failed(failure: Failure) -> Failure:
+            if pool.wanted == name:
+                pool.wanted = None
+            return failure
+
+        why = f"{name} did not take over within {SWITCH_SECONDS:g} s"
+        return self._until(lambda: pool.serving == name, why, name).addErrback(failed)
+
+    def set_state(self, name: str, admin: Admin) -> Deferred[None]:
+        """
+        Say that a backend is ready, to be drained, or in maint. Drain fires when its clients are served by another,
+        and is refused while there is none; maint is at once.
+        """
+        try:
+            backend = self._known(name)
+            if admin is Admin.DRAIN and self._pool.serving == name:
+                self._next()
+        except LsproxyError as refused:
+            return fail(refused)
+        if admin is not backend.admin or backend.is_kept_out:
+            self._pool.announce("backend_state", f"{name} is set to {admin.value}", backend=name, state=admin.value)
+        backend.admin = admin
+        if admin is Admin.READY:
+            backend.is_kept_out = False
+            backend.start()
+        self._pool.judge()
+        if admin is not Admin.DRAIN:
+            return succeed(None)
+        return self._until(lambda: self._pool.serving != name, f"{name} is still served, for want of another", name)
+
+    def remove(self, seat: int, reason: str) -> Deferred[None]:
+        """Take seat number `seat` back from its holder."""
+        return self._ask_serving(Remove, seat=seat, reason=reason).addCallback(lambda _: None)
+
+    def usage(
+        self, feature: str | None = None, after: int = 0, limit: int = 200, *, holders: bool = True
+    ) -> Deferred[UsageReply]:
+        """One page of who holds what, as protocol.md says of `usage`."""
+        asked = self._ask_serving(Usage, feature=feature, after=after, limit=limit, holders=holders)
+        return asked.addCallback(_usage)
+
+    def install(self, text: str) -> Deferred[Installed]:
+        """Verify a license, put it in force on the active server, send it to the others and to the proxy's file."""
+        pool = self._pool
+        licenses = pool.plan.licenses
+        try:
+            active = self._serving()
+            verified = licenses.examine(text)
+            bound = bind(verified, active.hostids, pool.plan.config.backends[active.name].hostids, active.name)
+            if isinstance(bound, Unbound):
+                raise OperationRefusedError(f"{active.name} could not serve it: {bound.reason}")
+        except LsproxyError as refused:
+            return fail(refused)
+
+        def spread(_line: bytes) -> Deferred[Installed]:
+            problems = []
+            try:
+                licenses.replace(text)
+            except LsproxyError as error:
+                problems.append(str(error))
+            for backend in pool.backends.values():
+                backend.check_against(licenses)
+            pool.announce("license_installed", f"license {verified.digest} is in force on {active.name}")
+            others = [self._install(b, text) for b in pool.backends.values() if b is not active]
+            gathered = gatherResults(others)
+            return gathered.addCallback(
+                lambda said: Installed(verified.digest, active.name, [*problems, *filter(None, said)])
+            )
+
+        return self._ask(active, Install, license=text).addCallback(spread)
+
+    def _install(self, backend: Backend, text: str) -> Deferred[str | None]:
+        asked = self._ask(backend, Install, license=text)
+        return asked.addCallbacks(lambda _: None, lambda failure: failure.getErrorMessage())
+
+    def _known(self, name: str) -> Backend:
+        backend = self._pool.backends.get(name)
+        if backend is None:
+            names = ", ".join(self._pool.backends)
+            raise OperationRefusedError(f"pool {self._pool.name} has no backend {name}; it has {names}")
+        return backend
+
+    def _next(self) -> str:
+        others = [c for c in self._pool.candidates() if c.name != self._pool.serving]
+        able = [c.name for c in others if may_stand_in(c, self._pool.followed)]
+        if not able:
+            why = "; ".join(f"{c.name} {state(c)}" for c in others) or "it has no other backend"
+            raise OperationRefusedError(f"pool {self._pool.name} has nothing to switch to: {why}")
+        return able[0]
+
+    def _refuse_unless_able(self, name: str) -> None:
+        candidate = next(c for c in self._pool.candidates() if c.name == name)
+        if not may_stand_in(candidate, self._pool.followed):
+            raise OperationRefusedError(f"{name} cannot take over: it {state(candidate)}")
+
+    def _serving(self) -> Backend:
+        serving = self._pool.serving
+        if serving is None:
+            raise OperationRefusedError(f"pool {self._pool.name} is not served: {self._pool.snapshot().reason}")
+        return self._pool.backends[serving]
+
+    def _ask_serving(self, kind: Callable[..., msgspec.Struct], **fields: Any) -> Deferred[bytes]:
+        try:
+            return self._ask(self._serving(), kind, **fields)
+        except OperationRefusedError as refused:
+            return fail(refused)
+
+    def _ask(self, backend: Backend, kind: Callable[..., msgspec.Struct], **fields: Any) -> Deferred[bytes]:
+        def late(failure: Failure) -> NoReturn:
+            failure.trap(TimeoutError)
+            raise OperationRefusedError(f"{backend.name} did not answer within {REQUEST_SECONDS:g} s")
+
+        asked = backend.ask(kind, REQUEST_SECONDS, **fields)
+        return asked.addErrback(late)
+
+    def _until(self, is_done: Callable[[], bool], why_not: str, name: str) -> Deferred[None]:
+        done: Deferred[None] = Deferred(lambda _: unwatch())
+
+        def look() -> None:
+            if is_done():
+                unwatch()
+                done.callback(None)
+
+        def late(failure: Failure) -> None:
+            failure.trap(TimeoutError)
+            error = self._pool.backends[name].last_error if name in self._pool.backends else None
+            raise OperationRefusedError(f"{why_not}{f': {error}' if error else ''}")
+
+        unwatch = self._pool.watch(look)
+        done.addTimeout(SWITCH_SECONDS, self._reactor).addErrback(late)
+        look()
+        return done

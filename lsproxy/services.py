@@ -1,0 +1,164 @@
+"""
+Which pools and listeners run, and how do they become those of another configuration?
+
+A change is prepared whole before any of it is applied: files are read, new
+addresses listened on. What fails while preparing leaves everything as it was.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.logger import Logger
+
+from lsproxy.changes import describe, refuse_fixed
+from lsproxy.config import model
+from lsproxy.config.relations import do_collide
+from lsproxy.errors import LsproxyError
+from lsproxy.net.reactor import BoottimeReactor
+from lsproxy.proxy.build import build_listener, plan_pool
+from lsproxy.proxy.listener import Listener
+from lsproxy.proxy.memory import PoolMemory
+from lsproxy.proxy.operator import Operator
+from lsproxy.proxy.pool import Announce, Plan, Pool
+
+log = Logger()
+
+
+class LicenseLostError(LsproxyError):
+    """A license file that was good is not any more."""
+
+
+class Services:
+    """The pools and listeners of `config`, once started; `random` is a number from 0 to 1."""
+
+    def __init__(
+        self,
+        reactor: BoottimeReactor,
+        config: model.LsproxyConfig,
+        memory: PoolMemory,
+        random: Callable[[], float],
+        announce: Announce,
+    ) -> None:
+        self._reactor = reactor
+        self._memory = memory
+        self._random = random
+        self._announce = announce
+        self._listeners: dict[str, Listener] = {}
+        self._shown: dict[str, bytes] = {}
+        self.config = config
+        self.pools: dict[str, Pool] = {}
+        self.operators: dict[str, Operator] = {}
+
+    async def start(self) -> None:
+        """Watch the backends and accept clients. Raises LsproxyError."""
+        for name, plan in self._plans(self.config).items():
+            self._add_pool(name, plan)
+        self._shown = {name: _certificates(listener) for name, listener in self.config.listen.items()}
+        started = await self._listen({name: self._build(name, self.config, self.pools) for name in self.config.listen})
+        self._listeners = started
+        for pool in self.pools.values():
+            pool.start()
+
+    async def change(self, config: model.LsproxyConfig) -> list[str]:
+        """
+        Go on with `config`; the changes, each in a few words. Raises LsproxyError, and then nothing has changed.
+
+        Listeners on new addresses accept before old ones stop; who is connected stays connected.
+        """
+        old = self.config
+        refuse_fixed(old, config)
+        plans = self._plans(config)
+        self._refuse_lost_licenses(plans)
+        added = {name: self._new_pool(plan) for name, plan in plans.items() if name not in self.pools}
+        pools = {**self.pools, **added}
+        shown = {name: _certificates(listener) for name, listener in config.listen.items()}
+        renewed = [
+            name
+            for name, listener in config.listen.items()
+            if listener != old.listen.get(name) or shown[name] != self._shown[name]
+        ]
+        built = {name: self._build(name, config, pools) for name in renewed}
+        former = [listener.address for listener in old.listen.values()]
+        free = [name for name in renewed if not any(do_collide(config.listen[name].address, one) for one in former)]
+        fresh = await self._listen({name: built[name] for name in free})
+        for name in [name for name in self._listeners if name in renewed or name not in config.listen]:
+            await self._listeners.pop(name).stop()
+        self._listeners |= fresh
+        self._listeners |= await self._listen({name: built[name] for name in renewed if name not in fresh})
+        self.config = config
+        self._shown = shown
+        self._change_pools(plans, added)
+        return describe(old, config)
+
+    async def stop_listening(self) -> None:
+        """Accept no more; who is connected stays connected."""
+        listeners, self._listeners = self._listeners, {}
+        for listener in listeners.values():
+            await listener.stop()
+
+    def stop_pools(self) -> Deferred[list[None]]:
+        """Close all clients cleanly; fires when they are gone."""
+        return gatherResults([pool.stop() for pool in self.pools.values()])
+
+    def _plans(self, config: model.LsproxyConfig) -> dict[str, Plan]:
+        return {name: plan_pool(self._reactor, name, pool) for name, pool in config.pools.items()}
+
+    def _new_pool(self, plan: Plan) -> Pool:
+        return Pool(self._reactor, plan, self._memory, self._random, self._announce)
+
+    def _add_pool(self, name: str, plan: Plan) -> None:
+        self.pools[name] = pool = self._new_pool(plan)
+        self.operators[name] = Operator(self._reactor, pool)
+
+    def _build(self, name: str, config: model.LsproxyConfig, pools: Mapping[str, Pool]) -> Listener:
+        listener = config.listen[name]
+        return build_listener(self._reactor, name, listener, pools[listener.pool])
+
+    async def _listen(self, listeners: Mapping[str, Listener]) -> dict[str, Listener]:
+        """All of them, or none."""
+        started: dict[str, Listener] = {}
+        try:
+            for name, listener in listeners.items():
+                await listener.start()
+                started[name] = listener
+        except BaseException:
+            for listener in started.values():
+                await listener.stop()
+            raise
+        return started
+
+    def _refuse_lost_licenses(self, plans: Mapping[str, Plan]) -> None:
+        for name, pool in self.pools.items():
+            for backend in plans[name].places if name in plans else ():
+                was_good = backend in pool.plan.places and pool.plan.licenses.of(backend).good
+                verified = plans[name].licenses.of(backend)
+                if was_good and not verified.good:
+                    why = f": {verified.problems[0]}" if verified.problems else ""
+                    raise LicenseLostError(f"{verified.license.file} has no validly signed line any more{why}")
+
+    def _change_pools(self, plans: Mapping[str, Plan], added: Mapping[str, Pool]) -> None:
+        for name in [name for name in self.pools if name not in plans]:
+            del self.operators[name]
+            self.pools.pop(name).stop().addErrback(lambda failure: log.failure("a removed pool did not stop", failure))
+        for name, pool in self.pools.items():
+            pool.apply(plans[name])
+        for name, pool in added.items():
+            self.pools[name] = pool
+            self.operators[name] = Operator(self._reactor, pool)
+            pool.start()
+
+
+def _certificates(listener: model.Listener) -> bytes:
+    """A digest of the TLS files: a renewed certificate makes a listener another one."""
+    tls = listener.tls
+    files = [] if tls is None else [tls.certificate, tls.key, *([] if tls.client_ca is None else [tls.client_ca])]
+    return hashlib.sha256(b"".join(hashlib.sha256(_content(file)).digest() for file in files)).digest()
+
+
+def _content(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise LsproxyError(f"{file} cannot be read: {error.strerror}") from error
