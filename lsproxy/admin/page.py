@@ -105,12 +105,12 @@ def _backend(backend: BackendSnapshot, pool: PoolSnapshot) -> str:
     name = escape(backend.name)
     shown = f"<strong>{name}</strong>" if backend.name == pool.serving else name
     health = {"up": "good", "down": "bad"}.get(backend.health, "odd")
+    lasting = _duration(backend.changed_for)
     said = backend.said
     cells = [
         shown + "".join(f'<p class="odd">{escape(text)}</p>' for text in _remarks(backend)),
         f"<code>{escape(backend.address)}</code>",
-        f'<span class="{health}">{escape(backend.health)}</span> <span class="faint">'
-        f"{_duration(backend.changed_for)}</span>",
+        f'<span class="{health}">{escape(backend.health)}</span> <span class="faint">{lasting}</span>',
         *(["-"] * 4 if said is None else [escape(said.role), str(said.epoch), str(said.sessions), str(said.seats)]),
         str(backend.connections),
     ]

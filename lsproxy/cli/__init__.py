@@ -39,20 +39,21 @@ _FILES: Final = {
     "remove": "pools",
     "license": "pools",
 }
-CONFIGURATION: Final = 2
 
 
 class Stopped(click.ClickException):
-    """Ends a command with a sentence on stderr and an exit status: 1 refused or not found, 2 configuration."""
-
-    def __init__(self, message: str, status: int = 1) -> None:
-        super().__init__(message)
-        self.exit_code = status
+    """Ends a command with a sentence on stderr and exit status 1: refused, or not found."""
 
     def show(self, file: object = None) -> None:
         """Prints the sentence as it is."""
         del file
         click.echo(self.format_message(), err=True)
+
+
+class Misused(Stopped):
+    """The same with exit status 2: wrong usage or configuration."""
+
+    exit_code = 2
 
 
 class _Commands(click.Group):
@@ -100,4 +101,4 @@ def main() -> None:
         if not isinstance(problem, LsproxyError):
             raise
         click.echo(str(problem), err=True)
-        sys.exit(CONFIGURATION)
+        sys.exit(Misused.exit_code)

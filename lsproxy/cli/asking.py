@@ -17,7 +17,7 @@ from urllib.parse import quote, urlsplit
 
 import click
 
-from lsproxy.cli import CONFIGURATION, Stopped
+from lsproxy.cli import Misused, Stopped
 from lsproxy.config.relations import is_loopback
 from lsproxy.net.address import Address
 from lsproxy.secretfile import read_secret
@@ -38,7 +38,7 @@ class Admin:
         if token and not where.startswith("unix:"):
             if is_open:
                 why = "a token sent there could be read on its way: use https://, or 127.0.0.1 through a tunnel"
-                raise Stopped(f"{where} is http on another host, {why}", CONFIGURATION)
+                raise Misused(f"{where} is http on another host, {why}")
             self._headers["Authorization"] = f"Bearer {token}"
 
     def get(self, *path: str) -> Any:
@@ -117,7 +117,7 @@ def _connector(where: str) -> tuple[Callable[[], http.client.HTTPConnection], bo
     except ValueError:
         host = port = None
     if not host or url.scheme not in {"http", "https"} or url.path not in {"", "/"}:
-        raise Stopped(f"--admin {where}: write unix:PATH or http://HOST:PORT, such as {DEFAULT}", CONFIGURATION)
+        raise Misused(f"--admin {where}: write unix:PATH or http://HOST:PORT, such as {DEFAULT}")
     if url.scheme == "https":
         context = ssl.create_default_context()
         return (lambda: http.client.HTTPSConnection(host, port, timeout=SECONDS, context=context)), False

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from lsproxy.cli import CONFIGURATION
+from lsproxy.cli import Misused
 from lsproxy.cli.asking import Admin, asking
 from lsproxy.config.problems import ConfigError
 
@@ -44,15 +44,14 @@ def check_command(config: Path, *, as_json: bool) -> None:
         if not problems:
             click.echo(f"{config}: lsproxy can be started with it")
     if problems:
-        raise SystemExit(CONFIGURATION)
+        raise SystemExit(Misused.exit_code)
 
 
 @click.command("reload", epilog="Example: lsproxy reload")
 @asking
 @_json
 def reload_command(admin: str, token_file: Path | None, *, as_json: bool) -> None:
-    """Have the running proxy take its configuration file as it is now. No connection is dropped; what cannot be
-    taken is said, and then nothing is."""
+    """Have the running proxy take its configuration file as it is now; no connection is dropped."""
     answer = Admin(admin, token_file).post("reload")
     if as_json:
         click.echo(json.dumps(answer))

@@ -252,6 +252,8 @@ class _Attempt:
         if protocol is None:
             self._fail(Failure(NoProtocol()))
             return
+        if self.connected.called:  # cancelled in buildProtocol
+            return
         transport.open(protocol)
         if self.connected.called:  # cancelled in connectionMade
             transport.abortConnection()

@@ -31,6 +31,9 @@ WRITE_LOCK, CHECKPOINT_LOCK, RECOVER_LOCK = 120, 121, 122
 READ_LOCKS = range(123, 128)
 
 
+LOG_BYTES = 64 * 1024 * 1024
+
+
 class Blocker(msgspec.Struct, frozen=True):
     """A process that holds a lock: its number, name, whether it is stopped, and which member of the journal it is."""
 
@@ -102,25 +105,34 @@ class Patience:
             self._held_since = now if self._told else self._began
         verdict = judge(blocker, now - self._held_since, now - self._began, may_end_running=self._may_end_running)
         if verdict is Verdict.GIVE_UP:
-            raise JournalError(self._sentence(blocker))
+            raise JournalError(_sentence(self._file, blocker))
         if blocker is None:
             return
         if verdict is Verdict.END and blocker.member is not None:
-            self._tell(f"{self._sentence(blocker)}; it is ended")
+            self._tell(f"{_sentence(self._file, blocker)}; it is ended")
             end_process(blocker.member.process)
         elif blocker.pid not in self._told:
             self._told.add(blocker.pid)
-            self._tell(self._sentence(blocker))
+            self._tell(_sentence(self._file, blocker))
 
-    def _sentence(self, blocker: Blocker | None) -> str:
-        if blocker is None:
-            return f"the journal {self._file.path} has been locked for long; whoever locks it could not be found"
-        name = blocker.command if blocker.member is None else f"license server {blocker.member.name}"
-        state = ", which is stopped" if blocker.is_stopped else ""
-        return (
-            f"the journal {self._file.path} is locked by process {blocker.pid} ({name}){state}; "
-            "it has to finish or to be ended"
-        )
+
+def relieve_log(
+    file: JournalFile, members: Sequence[Member], tell: Callable[[str], None], limit_bytes: int = LOG_BYTES
+) -> None:
+    """
+    If the write-ahead log has outgrown `limit_bytes`, end the license server that was stopped amid a read or
+    a checkpoint and so keeps it from being used again; name any other process.
+    """
+    if file.log_bytes() <= limit_bytes:
+        return
+    blocker = find_blocker(file, [CHECKPOINT_LOCK, *READ_LOCKS], members)
+    if blocker is None or not blocker.is_stopped:
+        return
+    if blocker.member is None:
+        tell(f"{_sentence(file, blocker)}; until then {file.path}-wal grows")
+        return
+    tell(f"{_sentence(file, blocker)}; {file.path}-wal has grown, so it is ended")
+    end_process(blocker.member.process)
 
 
 def find_blocker(file: JournalFile, locks: Sequence[int], members: Sequence[Member]) -> Blocker | None:
@@ -137,3 +149,13 @@ def find_blocker(file: JournalFile, locks: Sequence[int], members: Sequence[Memb
             member = next((member for member in members if member.process.pid == pid), None)
             return Blocker(pid, command_name(pid), is_stopped(pid), member)
     return None
+
+
+def _sentence(file: JournalFile, blocker: Blocker | None) -> str:
+    if blocker is None:
+        return f"the journal {file.path} has been locked for long; whoever locks it could not be found"
+    name = blocker.command if blocker.member is None else f"license server {blocker.member.name}"
+    state = ", which is stopped" if blocker.is_stopped else ""
+    return (
+        f"the journal {file.path} is locked by process {blocker.pid} ({name}){state}; it has to finish or to be ended"
+    )

@@ -11,6 +11,7 @@ processes, not of the machine.
 
 import sqlite3
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,6 +21,7 @@ from twisted.logger import Logger
 
 from licserver.journal import sqlite_statements as statements
 from licserver.journal.interface import Claim, Entry, JournalError, JournalUnusable, Member, Snapshot
+from licserver.journal.patience import relieve_log
 from licserver.journal.process import end_process, is_alive
 from licserver.journal.sqlite_connection import Connection
 from licserver.journal.sqlite_file import JournalFile
@@ -30,8 +32,10 @@ from licserver.journal.worker import ThreadReactor, Worker, do_once
 __all__ = ["SqliteJournal", "accept_copy", "create", "open_journal"]
 
 Result = TypeVar("Result")
+Answer = TypeVar("Answer")
 
 POLL_SECONDS = 0.02
+LOOK_AT_LOG_SECONDS = 1.0
 BITE = 1000
 
 log = Logger()
@@ -73,11 +77,12 @@ class SqliteJournal:
         self._known_members: Sequence[Member] = ()
         self._watches: list[_Watch] = []
         self._watched: statements.ClaimRow | None = None
+        self._look_at_log = reactor.seconds() + LOOK_AT_LOG_SECONDS
         self._is_closed = False
         self._write_connection = self._connection()
         self._read_connection = self._connection()
         self._writer = Worker(reactor, "journal writer")
-        self._reader = Worker(reactor, "journal reader", self._poll, POLL_SECONDS)
+        self._reader = Worker(reactor, "journal reader", self._look_round, POLL_SECONDS)
 
     async def examine(self) -> None:
         """Open the file for the first time, or raise JournalUnusable."""
@@ -170,25 +175,49 @@ class SqliteJournal:
             self._file,
             self._reactor.seconds,
             members=lambda: self._known_members,
-            tell=partial(self._reactor.callFromThread, _warn),
+            tell=self._warn,
         )
+
+    def _warn(self, sentence: str) -> None:
+        """Log it; from any thread."""
+        self._reactor.callFromThread(partial(log.warn, "{sentence}", sentence=sentence))
 
     def _write(self, job: Callable[[sqlite3.Cursor], Result], *, may_end_running: bool = True) -> Deferred[Result]:
         if self._is_closed:
             return self._closed()
-        return self._writer.do(partial(self._write_connection.run, job, may_end_running=may_end_running))
+        answer = self._writer.do(partial(self._write_connection.run, job, may_end_running=may_end_running))
+        return answer.addBoth(self._if_unmoved)
 
     def _read(self, job: Callable[[sqlite3.Cursor], Result]) -> Deferred[Result]:
         if self._is_closed:
             return self._closed()
-        return self._reader.do(partial(self._read_connection.run, job))
+        return self._reader.do(partial(self._read_connection.run, job)).addBoth(self._if_unmoved)
+
+    def _if_unmoved(self, answer: Answer) -> Answer:
+        """
+        `answer`, if it came from the file at the path; JournalUnusable otherwise.
+
+        Looked up here and not in the thread, because it takes 4 µs and each
+        system call in the thread may have to wait for Python's lock again.
+        """
+        self._file.check()
+        return answer
+
+    def _look_round(self) -> None:
+        """What the reader thread does between reads."""
+        if self._watches:
+            self._poll()
+        now = self._reactor.seconds()
+        if now >= self._look_at_log:
+            self._look_at_log = now + LOOK_AT_LOG_SECONDS
+            with suppress(JournalError):
+                relieve_log(self._file, self._known_members, self._warn)
 
     def _poll(self) -> None:
-        """Tell the watchers, if there are any, what has changed."""
-        if not self._watches:
-            return
+        """Tell the watchers what has changed."""
         try:
             row = self._read_connection.run(statements.claim_row)
+            self._file.check()
         except JournalError:
             return
         if row != self._watched:
@@ -214,7 +243,3 @@ class _Watch:
     def stop(self) -> None:
         if self in self._watches:
             self._watches.remove(self)
-
-
-def _warn(sentence: str) -> None:
-    log.warn("{sentence}", sentence=sentence)

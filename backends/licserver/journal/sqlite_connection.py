@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from licserver.journal import sqlite_statements as statements
 from licserver.journal.interface import JournalError, Member
-from licserver.journal.patience import Patience
+from licserver.journal.patience import LOG_BYTES, Patience
 from licserver.journal.sqlite_file import JournalFile, explain, is_busy
 
 Result = TypeVar("Result")
@@ -49,24 +49,20 @@ class Connection:
         """
         What `job` returns; while another process is in the way it is called again from the start.
 
-        Raises what `job` raises of ours; JournalError if SQLite failed, and
-        JournalUnusable if the file is not the one that was opened.
+        Raises what `job` raises of ours; JournalError if SQLite failed. Whether
+        the file still is the one at its path is the caller's to check, after each call.
         """
         patience: Patience | None = None
         while True:
             try:
-                result = job(self._cursor or self._open())
+                return job(self._cursor or self._open())
             except sqlite3.Error as error:
                 if not is_busy(error):
                     self.drop()
                     raise explain(error, self._file.path) from error
             except JournalError:
                 self._roll_back()
-                self._file.check()
                 raise
-            else:
-                self._file.check()
-                return result
             self._roll_back()
             patience = patience or self._patience(may_end_running)
             patience.busy()
@@ -89,6 +85,7 @@ class Connection:
         cursor.execute("PRAGMA journal_mode = WAL")
         cursor.execute("PRAGMA synchronous = FULL")
         cursor.execute("PRAGMA secure_delete = OFF")
+        cursor.execute(f"PRAGMA journal_size_limit = {LOG_BYTES}")
         cursor.execute("SELECT count(*) FROM sqlite_schema").fetchone()
         self._file.opened()
         self._cursor = cursor

@@ -49,7 +49,8 @@ class JournalFile:
         self.folder = Path(real).parent
         self.uri = f"{Path(real).as_uri()}?mode=rw"
         self._name = str(path)
-        self._companions = (f"{real}-wal", self.shm_path)
+        self._log_path = f"{real}-wal"
+        self._companions = (self._log_path, self.shm_path)
         self._lock = Lock()
         self._connections = 0
         self._identity: tuple[int, int] | None = None
@@ -113,6 +114,13 @@ class JournalFile:
                     raise self._moved()
         except OSError as error:
             raise self._moved() from error
+
+    def log_bytes(self) -> int:
+        """The size of the write-ahead log's file."""
+        try:
+            return os.stat(self._log_path).st_size  # noqa: PTH116 - as the others here
+        except OSError:
+            return 0
 
     def _moved(self) -> JournalUnusable:
         return JournalUnusable(

@@ -59,7 +59,7 @@ async def test_time_limit(black_hole):
     started = reactor.seconds()
     with pytest.raises(TimeoutError, match=r"did not answer within 0\.2 s"):
         await client_endpoint(reactor, *black_hole, timeout=0.2).connect(factory())
-    assert 0.15 < reactor.seconds() - started < 1
+    assert 0.15 < reactor.seconds() - started < 3
 
 
 @pytest_twisted.ensureDeferred

@@ -63,7 +63,7 @@ async def test_timed_calls_in_their_order(net):
         reactor.callLater(delay, lambda due=delay: called.append((due, reactor.seconds() - started)))
     await net.until(lambda: len(called) == 4)
     assert [due for due, _ in called] == [0.0, 0.01, 0.02, 0.03]
-    assert all(due <= at < due + 0.1 for due, at in called)
+    assert all(due <= at < due + 0.5 for due, at in called)
 
 
 @pytest_twisted.ensureDeferred
@@ -123,7 +123,7 @@ def test_after_a_suspend():
     thread.start()
     assert not woken.wait(0.05)
     ahead = 7200.0
-    assert woken.wait(LONGEST_SLEEP_SECONDS + 0.5)
+    assert woken.wait(LONGEST_SLEEP_SECONDS + 2)
     loop.call_soon_threadsafe(loop.stop)
     thread.join()
     for waker in other._internalReaders:
@@ -183,7 +183,7 @@ async def test_call_from_thread():
     started = reactor.seconds()
     threading.Timer(0.05, call).start()
     assert await called is here
-    assert reactor.seconds() - started < 0.5
+    assert reactor.seconds() - started < 0.9
     assert await deferToThread(threading.get_ident) != threading.get_ident()
 
 
@@ -200,7 +200,7 @@ async def test_children_are_reaped():
     started = reactor.seconds()
     outputs = [utils.getProcessOutput("/bin/echo", [str(number).encode()]) for number in range(5)]
     assert [await output for output in outputs] == [f"{number}\n".encode() for number in range(5)]
-    assert reactor.seconds() - started < 0.9
+    assert reactor.seconds() - started < 5
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
