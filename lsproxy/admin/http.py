@@ -85,7 +85,7 @@ class Channel(_HTTPChannel):  # type: ignore[misc] # see _HTTPChannel
         self.factory = site
         self.timeOut = IDLE_SECONDS
         self.callLater = site.reactor.callLater
-        self.requestFactory = lambda channel: Request(channel, site)
+        self.requestFactory = lambda channel, _queued=False: Request(channel, site)
 
     def connectionMade(self) -> None:
         """Twisted: connected."""

@@ -66,7 +66,9 @@ def prepare(folder: Path, port: int, panel_port: int) -> Demo:
         _license(demo.folder)
         _configure(demo)
     except OSError as error:
-        raise Misused(f"{error.filename or folder} cannot be written: {error.strerror}; choose another --dir") from error
+        raise Misused(
+            f"{error.filename or folder} cannot be written: {error.strerror}; choose another --dir"
+        ) from error
     if not (demo.folder / "journal.db").exists():
         _make_journal(demo)
     return demo

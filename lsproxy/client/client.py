@@ -10,6 +10,7 @@ One client is one session: a thread keeps it, any thread may use it.
 """
 
 import getpass
+import logging
 import os
 import queue
 import random
@@ -31,6 +32,8 @@ from lsproxy.client.session import Session
 from lsproxy.net.address import Address, parse_server_list
 
 SERVERS_VARIABLE = "LSPROXY_LICENSE"
+
+_log = logging.getLogger(__name__)
 
 OnLost = Callable[[Seat, str], None]
 OnQueued = Callable[[str, int], None]
@@ -154,11 +157,14 @@ class LicenseClient:
 
     def _tell_news(self) -> None:
         while (news := self._news.get()) is not None:
-            match news:
-                case Waiting(feature, position) if self._on_queued is not None:
-                    self._on_queued(feature, position)
-                case Seat() if self._on_lost is not None:
-                    self._on_lost(news, news.lost or "it is held no more")
+            try:
+                match news:
+                    case Waiting(feature, position) if self._on_queued is not None:
+                        self._on_queued(feature, position)
+                    case Seat() if self._on_lost is not None:
+                        self._on_lost(news, news.lost or "it is held no more")
+            except Exception:  # noqa: BLE001 - whatever the application raises, the next news must be told
+                _log.exception("a callback of the license client raised an exception")
 
 
 def _addresses(servers: str | None) -> tuple[Address, ...]:

@@ -5,7 +5,6 @@ Non-blocking after the dial, so a server that reads nothing holds nobody up.
 Every fault is an OSError (ssl.SSLError is one).
 """
 
-import select
 import selectors
 import socket
 import ssl
@@ -88,8 +87,10 @@ def dial(address: Address, tls: ssl.SSLContext | None, seconds: float, waker: so
 
 def sleep(seconds: float, waker: socket.socket) -> None:
     """Let `seconds` pass, or less when woken."""
-    if select.select([waker], [], [], max(0.0, seconds))[0]:
-        drain(waker)
+    with selectors.DefaultSelector() as selector:
+        selector.register(waker, selectors.EVENT_READ)
+        if selector.select(seconds):
+            drain(waker)
 
 
 def drain(waker: socket.socket) -> None:

@@ -31,17 +31,18 @@ from lsproxy.client.events import (
     Denied,
     Event,
     HelloRefused,
+    Left,
     SeatWasLost,
     Superseded,
     Useless,
     Waiting,
     Welcomed,
 )
+from lsproxy.client.requests import Requests
 from lsproxy.client.trust import Lost, Standing, lost_at, standing
-from lsproxy.seat.messages import MOST_UNANSWERED, Bye, Checkin, Checkout, Granted, Heartbeat, Hello, encode
+from lsproxy.seat.messages import Bye, Checkin, Checkout, Granted, Heartbeat, Hello, encode
 
 SHORTEST_HEARTBEAT = 0.05
-ROOM_FOR_HEARTBEATS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +60,6 @@ class Application:
 class _Seat:
     granted: Granted
     proved_at: float
-
-
-@dataclass(slots=True)
-class _Pending:
-    request: Checkout | Checkin | Bye
-    was_sent: bool = False
-    sent_at: float | None = None  # on this connection
 
 
 @dataclass(slots=True)
@@ -91,7 +85,7 @@ class Dialogue:
         self._reply_seconds = reply_seconds
         self._attempt = 0
         self._last_id = 0
-        self._pending: dict[int, _Pending] = {}
+        self._requests = Requests()
         self._seats: dict[int, _Seat] = {}
         self._link: _Greeting | _Talking | None = None
         self._proved_at = 0.0
@@ -103,20 +97,20 @@ class Dialogue:
 
     def checkout(self, feature: str, version: str, count: int, wait: float) -> int:
         """Ask for a seat; the id is its handle."""
-        return self._wish(Checkout(self._next_id(), feature=feature, version=version, count=count, wait=wait))
+        return self._requests.add(Checkout(self._next_id(), feature=feature, version=version, count=count, wait=wait))
 
     def checkin(self, handle: int) -> int:
         """Give the seat back. From now on it is nobody's seat here."""
         self._seats.pop(handle, None)
-        return self._wish(Checkin(self._next_id(), handle=handle))
+        return self._requests.add(Checkin(self._next_id(), handle=handle))
 
     def bye(self) -> int:
         """Give everything back and end the session."""
-        return self._wish(Bye(self._next_id()))
+        return self._requests.add(Bye(self._next_id()))
 
     def abandon(self, handle: int) -> None:
         """The caller of this checkout waits no more. See [Handles nobody wants]."""
-        pending = self._pending.pop(handle, None)
+        pending = self._requests.pop(handle)
         if handle in self._seats or (pending is not None and pending.was_sent):
             self.checkin(handle)
 
@@ -126,8 +120,7 @@ class Dialogue:
         """A connection stands; the hello is the next line out."""
         self._attempt += 1
         self._link = _Greeting(0, now)
-        for pending in self._pending.values():
-            pending.sent_at = None
+        self._requests.unsay()
 
     def disconnected(self) -> None:
         """The connection is gone; everything unanswered will be said again."""
@@ -145,7 +138,7 @@ class Dialogue:
                 link.hello, link.sent_at = self._next_id(), now
                 return [self._hello(link.hello)]
             case _Talking() as link:
-                return [*self._requests(now), *self._heartbeats(now, link)]
+                return [*self._requests.lines_to_send(now), *self._heartbeats(now, link)]
             case _:
                 return []
 
@@ -198,10 +191,6 @@ class Dialogue:
         self._last_id += 1
         return self._last_id
 
-    def _wish(self, request: Checkout | Checkin | Bye) -> int:
-        self._pending[request.id] = _Pending(request)
-        return request.id
-
     def _hello(self, hello: int) -> bytes:
         who = self._application
         return encode(
@@ -218,19 +207,6 @@ class Dialogue:
             )
         )
 
-    def _requests(self, now: float) -> list[bytes]:
-        unanswered = sum(pending.sent_at is not None for pending in self._pending.values())
-        lines = []
-        for pending in self._pending.values():
-            if pending.sent_at is not None:
-                continue
-            if unanswered >= MOST_UNANSWERED - ROOM_FOR_HEARTBEATS:
-                break
-            unanswered += 1
-            pending.was_sent, pending.sent_at = True, now
-            lines.append(encode(pending.request))
-        return lines
-
     def _heartbeats(self, now: float, link: _Talking) -> list[bytes]:
         if link.beat or now < link.beat_due:
             return []
@@ -243,13 +219,8 @@ class Dialogue:
             case _Greeting() as link:
                 return link.sent_at
             case _Talking() as link:
-                sent = [link.beat_sent_at] if link.beat else []
-                sent += [
-                    pending.sent_at
-                    for pending in self._pending.values()
-                    if pending.sent_at is not None and not getattr(pending.request, "wait", 0.0)
-                ]
-                return min(sent, default=float("inf"))
+                beat_sent_at = link.beat_sent_at if link.beat else float("inf")
+                return min(beat_sent_at, self._requests.silent_since())
             case _:
                 return float("inf")
 
@@ -263,7 +234,7 @@ class Dialogue:
                 return self._greeted(self._link, word, line)
             case _Talking(beat=beat) if beat and word.id == beat:
                 return self._beat_answered(self._link, word)
-            case _Talking() if word.id in self._pending:
+            case _Talking() if word.id in self._requests:
                 return self._answered(word, line)
             case _ if word.id == 0 and not word.ok:
                 return [Useless(f"it answered {word.error}: {word.message}")]
@@ -272,7 +243,7 @@ class Dialogue:
     def _event_received(self, word: words.Word, line: bytes) -> list[Event]:
         match word.event:
             case "queued":
-                pending = self._pending.get(word.id)
+                pending = self._requests.get(word.id)
                 if pending is not None and isinstance(pending.request, Checkout):
                     return [Waiting(pending.request.feature, words.queued(line).position)]
             case "superseded":
@@ -318,19 +289,21 @@ class Dialogue:
         return []
 
     def _answered(self, word: words.Word, line: bytes) -> list[Event]:
-        pending = self._pending[word.id]
         if not word.ok and word.error in words.UNKNOWN_OUTCOME:
             return [Useless(f"it answered {word.error}: {word.message}", word.active)]
         if not word.ok and word.error == "superseded":
             return [Superseded()]
-        granted = words.granted(line) if word.ok and isinstance(pending.request, Checkout) else None
-        del self._pending[word.id]
+        pending = self._requests.get(word.id)
+        is_seat = pending is not None and word.ok and isinstance(pending.request, Checkout)
+        granted = words.granted(line) if is_seat else None
+        self._requests.pop(word.id)
         if not word.ok:
             return [Denied(word.id, word.error, word.message)]
-        if granted is not None:
+        if pending is not None and granted is not None:
             # A seat granted after a long wait is worth what the session is worth: it ends only with the session.
             self._seats[word.id] = _Seat(granted, max(pending.sent_at or 0.0, self._proved_at))
-        return [Answered(word.id, granted)]
+        is_bye = pending is not None and isinstance(pending.request, Bye)
+        return [Answered(word.id, granted), Left()] if is_bye else [Answered(word.id, granted)]
 
     def _compare(self, resumed: bool, held: Iterable[int]) -> list[Event]:
         """What the server says it holds against what is believed here."""
@@ -344,8 +317,7 @@ class Dialogue:
         return [SeatWasLost(handle, reason) for handle in handles if self._seats.pop(handle, None) is not None]
 
     def _check_in_unwanted(self, handles: list[int]) -> None:
-        wanted = set(self._seats) | set(self._pending)
-        wanted |= {p.request.handle for p in self._pending.values() if isinstance(p.request, Checkin)}
+        wanted = self._requests.mentioned() | set(self._seats)
         for handle in handles:
             if handle not in wanted:
                 self.checkin(handle)

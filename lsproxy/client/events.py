@@ -24,6 +24,11 @@ class Superseded:
 
 
 @dataclass(frozen=True, slots=True)
+class Left:
+    """The bye was answered: the session is over, as wished."""
+
+
+@dataclass(frozen=True, slots=True)
 class Useless:
     """The connection is of no use any more. `problem` continues "27000@host: …"; `active` is "host:port" or None."""
 
@@ -64,4 +69,4 @@ class SeatWasLost:
     reason: str
 
 
-Event = Welcomed | HelloRefused | Superseded | Useless | Answered | Denied | Waiting | SeatWasLost
+Event = Welcomed | HelloRefused | Superseded | Left | Useless | Answered | Denied | Waiting | SeatWasLost

@@ -21,6 +21,7 @@ from lsproxy.client.events import (
     Denied,
     Event,
     HelloRefused,
+    Left,
     SeatWasLost,
     Superseded,
     Useless,
@@ -35,6 +36,8 @@ from lsproxy.net.address import Address, parse_address
 
 POLITE_SECONDS = 2.0
 LONGEST_SLEEP = 60.0
+
+_CLOSED = "the client was closed"
 
 Outcome = Seat | Denied | None
 
@@ -122,15 +125,14 @@ class Session:
     def close(self) -> None:
         """Give everything back and stop, within twice POLITE_SECONDS, whatever the servers do."""
         with self._changed:
+            for seat in self._seats.values():
+                seat.mark_lost(_CLOSED)
+            self._seats.clear()
             request = self._ask(self._dialogue.bye) if self._dialogue.is_open and self._over is None else None
         if request is not None:
             self._await_politely(request)
-        closed = SessionEnded("the client was closed")
         with self._changed:
-            for seat in self._seats.values():
-                seat.mark_lost(str(closed))
-            self._seats.clear()
-            self._finish(closed)
+            self._finish(SessionEnded(_CLOSED))
         self._wake()
         self._thread.join(POLITE_SECONDS)
 
@@ -212,7 +214,7 @@ class Session:
     def _visit(self, address: Address) -> None:
         try:
             connection = dial(address, self._tls, self._connect_seconds, self._waker)
-        except OSError as problem:
+        except (OSError, UnicodeError) as problem:  # a name that is none for the resolver is a UnicodeError
             with self._changed:
                 self._problems[address] = str(problem)
                 self._hear(self._dialogue.time_passed(self._clock()))
@@ -252,7 +254,7 @@ class Session:
                     useless = self._hear(self._dialogue.line_received(line))
                     if useless is not None:
                         return useless
-        return Useless("the client was closed")
+        return Useless(_CLOSED)
 
     def _hear(self, events: list[Event]) -> Useless | None:
         useless: Useless | None = None
@@ -270,7 +272,7 @@ class Session:
                 case Waiting():
                     if self._tell_queued is not None:
                         self._tell_queued(event)
-                case Superseded() | HelloRefused():
+                case Superseded() | HelloRefused() | Left():
                     self._finish(_why_it_ended(event))
                 case _:
                     assert_never(event)
@@ -310,7 +312,9 @@ class Session:
             return  # a server that names nonsense is as good as one that names nobody
 
 
-def _why_it_ended(event: Superseded | HelloRefused) -> ClientError:
+def _why_it_ended(event: Superseded | HelloRefused | Left) -> ClientError:
     if isinstance(event, HelloRefused):
         return Refused(event.code, event.message)
+    if isinstance(event, Left):
+        return SessionEnded(_CLOSED)
     return SessionEnded("another connection took this session over; this client has stopped")

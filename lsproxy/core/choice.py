@@ -109,6 +109,10 @@ def decide(candidates: Sequence[Candidate], verdict: Verdict, situation: Situati
     """What to do now. `candidates` stand in order of preference."""
     if isinstance(verdict, Disputed):
         return Nobody("; ".join(verdict.conflicts))
+    unchecked = [c.name for c in candidates if isinstance(c.health, Unchecked) and c.admin is not Admin.MAINT]
+    if unchecked and (situation.followed is None or not isinstance(verdict, Claimed)):
+        # One that was not asked yet may hold the name, or claim it on another journal than the first that answered.
+        return Nobody(f"{', '.join(unchecked)} not checked yet")
     if isinstance(verdict, Claimed):
         return _with_claimant(candidates, verdict, situation)
     return _without_claimant(candidates, verdict.conflicts, situation)
@@ -135,11 +139,12 @@ def _with_claimant(candidates: Sequence[Candidate], claim: Claimed, situation: S
     holder = next(candidate for candidate in candidates if candidate.name == claim.backend)
     others = [candidate for candidate in candidates if candidate is not holder]
     fault = _why_not_chosen(holder)
+    followed = Followed(claim.journal, claim.epoch)
     if fault is None:
         used = Use(holder.name, claim.epoch)
-        heir = _goal(candidates, holder, situation)
+        heir = _goal(candidates, holder, followed, situation)
         return used if heir is None else AskTakeover(heir.name, claim.epoch, deposed=holder.name, meanwhile=used)
-    ready = [candidate for candidate in others if may_stand_in(candidate, situation.followed)]
+    ready = [candidate for candidate in others if may_stand_in(candidate, followed)]
     heir = _first_askable(ready, situation)
     is_last_resort = _why_never(holder) is None
     if heir is not None:
@@ -156,10 +161,6 @@ def _with_claimant(candidates: Sequence[Candidate], claim: Claimed, situation: S
 
 
 def _without_claimant(candidates: Sequence[Candidate], conflicts: tuple[str, ...], situation: Situation) -> Decision:
-    unchecked = [c.name for c in candidates if isinstance(c.health, Unchecked) and c.admin is not Admin.MAINT]
-    if unchecked:
-        # One that was not asked yet may hold the name: asking another one in would depose a healthy server.
-        return Nobody(f"{', '.join(unchecked)} not checked yet")
     serving = next((candidate for candidate in candidates if candidate.name == situation.serving), None)
     still = _still_served(serving)
     followed = situation.followed
@@ -176,9 +177,11 @@ def _without_claimant(candidates: Sequence[Candidate], conflicts: tuple[str, ...
     return Nobody(reason or "the pool has no backend", leave=leave)
 
 
-def _goal(candidates: Sequence[Candidate], holder: Candidate, situation: Situation) -> Candidate | None:
+def _goal(
+    candidates: Sequence[Candidate], holder: Candidate, followed: Followed, situation: Situation
+) -> Candidate | None:
     """The backend to switch to though the holder is good: the one wanted, or one that comes back."""
-    able = [c for c in candidates if c is not holder and may_stand_in(c, situation.followed)]
+    able = [c for c in candidates if c is not holder and may_stand_in(c, followed)]
     if situation.wanted is not None:
         return _first_askable((c for c in able if c.name == situation.wanted), situation)
     if situation.failback is not Failback.AUTOMATIC:

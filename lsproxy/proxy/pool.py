@@ -125,9 +125,12 @@ class Pool:
         before = self.plan
         self.plan = plan
         self.traffic.hold = plan.config.hold
-        for name in list(self.backends):
-            if not _is_same(before, plan, name):
-                self.backends.pop(name).stop()
+        gone = [name for name in self.backends if not _is_same(before, plan, name)]
+        if self._serving in gone:
+            self._halt(f"{self._serving} was changed or taken out by a reload", None)
+        for name in gone:
+            self.backends.pop(name).stop()
+            if not _is_there(before, plan, name):
                 self.traffic.cut(name)
         if self.takeovers.asked is not None and self.takeovers.asked.name not in self.backends:
             self.takeovers.stop()
@@ -225,10 +228,11 @@ class Pool:
         is_strict = self.plan.config.conflict == "refuse"
         verdict = judge(reports, self.followed, self.chosen, refuse_conflict=is_strict)
         self._note_conflicts(verdict)
-        self.followed = next_followed(self.followed, verdict)
         if isinstance(verdict, Claimed):
             self.takeovers.seen(verdict.backend)
         decision = decide(self.candidates(), verdict, self.situation())
+        if self.followed is not None or not isinstance(decision, Nobody):
+            self.followed = next_followed(self.followed, verdict)
         match decision:
             case Use():
                 self._serve(decision)
@@ -364,3 +368,11 @@ def _is_same(before: Plan, after: Plan, name: str) -> bool:
     if name not in new.backends or before.token != after.token:
         return False
     return (old.backends[name], old.health, old.binding) == (new.backends[name], new.health, new.binding)
+
+
+def _is_there(before: Plan, after: Plan, name: str) -> bool:
+    """Whether connections to the backend `name` can go on."""
+    if name not in after.config.backends:
+        return False
+    old, new = before.config.backends[name], after.config.backends[name]
+    return (old.address, old.tls) == (new.address, new.tls)

@@ -133,10 +133,7 @@ class Session:
         self._is_closing = True
         self.transport = None
         self._unlimit()
-        if self._leg is not None:
-            self._leg.close()
-            self._leg = None
-        self._give_back_dial(is_open=False)
+        self._drop_leg(is_polite=True)
         self._traffic.left(self)
 
     def pauseProducing(self) -> None:

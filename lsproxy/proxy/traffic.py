@@ -18,6 +18,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClien
 MOST_DIALS = 256
 SHORTEST_PAUSE = 0.01
 LONGEST_PAUSE = 0.5
+SHORTEST_HOLD = 2.0  # with a server there, also a pool that holds nobody takes the time to connect and say hello
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -246,7 +247,7 @@ class Traffic:
 
     def _deadline(self, since: float) -> float:
         if self._target is not None:
-            return since + self.hold
+            return since + max(self.hold, SHORTEST_HOLD)
         if self._is_hopeless:
             return since
         return min(since, self._unserved_since) + self.hold

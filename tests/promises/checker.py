@@ -18,7 +18,8 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from tests.promises.history import History
-from tests.promises.testimony import Confirmation, Take, Testimony, Violation
+from tests.promises.known import Confirmation, Take, Violation
+from tests.promises.testimony import Testimony
 
 Steps = Sequence[tuple[float, int]]
 Capacity = Mapping[str, int | Steps]

@@ -131,6 +131,25 @@ def test_a_seat_may_run_out_with_its_trust(story):
         assert story.broken() == set()
 
 
+def test_trust_counts_from_the_sending(story):
+    """Asked at 1 and answered at 6, a seat is certain until 11: missing at 12 is no contradiction."""
+    story.hello("A1", 0.0)
+    story.ask("A1", 7, 1.0, wait=30)
+    story.grant("A1", 7, 6.0, seat=1)
+    story.hello("A2", 12.0, resumed=True, epoch=2)
+    assert story.broken() == set()
+
+
+def test_old_news_of_an_old_connection_is_no_contradiction(story):
+    """`resumed` without the seat, late on a connection that was replaced before the seat was granted."""
+    story.hello("A1", 0.0)
+    story.hello("A2", 1.0, resumed=True, epoch=2)
+    story.take("A2", 7, 2.0, seat=1)
+    for resumed in (True, False):
+        story.tell("A1", 3.0, "received", event="resumed", epoch=2, resumed=resumed, held=[])
+    assert story.broken() == set()
+
+
 def test_an_unanswered_heartbeat_proves_nothing(story):
     """Trust counts from the last request that was answered."""
     holding(story)

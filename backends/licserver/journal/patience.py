@@ -117,7 +117,7 @@ class Patience:
 
 
 def relieve_log(
-    file: JournalFile, members: Sequence[Member], tell: Callable[[str], None], limit_bytes: int = LOG_BYTES
+    file: JournalFile, members: Callable[[], Sequence[Member]], tell: Callable[[str], None], limit_bytes: int = LOG_BYTES
 ) -> None:
     """
     If the write-ahead log has outgrown `limit_bytes`, end the license server that was stopped amid a read or
@@ -125,7 +125,7 @@ def relieve_log(
     """
     if file.log_bytes() <= limit_bytes:
         return
-    blocker = find_blocker(file, [CHECKPOINT_LOCK, *READ_LOCKS], members)
+    blocker = find_blocker(file, [CHECKPOINT_LOCK, *READ_LOCKS], members())
     if blocker is None or not blocker.is_stopped:
         return
     if blocker.member is None:

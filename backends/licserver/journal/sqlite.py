@@ -211,7 +211,7 @@ class SqliteJournal:
         if now >= self._look_at_log:
             self._look_at_log = now + LOOK_AT_LOG_SECONDS
             with suppress(JournalError):
-                relieve_log(self._file, self._known_members, self._warn)
+                relieve_log(self._file, lambda: self._read_connection.run(statements.members), self._warn)
 
     def _poll(self) -> None:
         """Tell the watchers what has changed."""

@@ -162,7 +162,7 @@ def test_a_seat_the_server_lacks_is_lost():
     assert greeted(talk, 101.0, resumed=True)[1:] == [SeatWasLost(handle, "the server holds it no more")]
     talk, handle = holding(100.0)
     talk.disconnected()
-    assert greeted(talk, 101.0)[1:] == [SeatWasLost(handle, "the session was over")]
+    assert greeted(talk, 101.0, held=(handle,))[1:] == [SeatWasLost(handle, "the session was over")]
     talk, handle = holding(100.0)
     assert told(talk, event="resumed", epoch=2, resumed=True, held=[handle]) == []
     assert told(talk, event="resumed", epoch=3, resumed=False, held=[]) == [SeatWasLost(handle, "the session was over")]

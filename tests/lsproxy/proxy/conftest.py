@@ -127,7 +127,10 @@ class World:
             "token_file": self.folder / "operator.token",
             "health": model.Health(interval=0.05, timeout=0.1),
             "hold": 5.0,
-            "backends": {s.name: model.Backend(address=Address("127.0.0.1", s.number)) for s in (self.a, self.b)},
+            "backends": {
+                "lic-a": model.Backend(address=Address("127.0.0.1", self.a.number)),
+                "lic-b": model.Backend(address=Address("127.0.0.1", self.b.number)),
+            },
         }
         return model.Pool(**{**usual, **settings})
 

@@ -1,0 +1,135 @@
+"""The command that runs the whole system on one machine."""
+
+import os
+import shlex
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from lsproxy.cli import Misused, Stopped
+from lsproxy.cli.asking import Admin
+from lsproxy.cli.demo_files import POOL, SERVERS, Demo, licserver, prepare
+from lsproxy.cli.demo_probe import Probe
+from lsproxy.cli.demo_processes import Child, stop
+from lsproxy.cli.demo_table import Board
+
+START_SECONDS: Final = 20.0
+LOOK_SECONDS: Final = 0.25
+LINK_SECONDS: Final = 5.0
+
+_port = click.IntRange(1, 65_000)
+
+
+@click.command("demo", epilog="Example: lsproxy demo --port 27000")
+@click.option(
+    "--dir", "folder", type=click.Path(path_type=Path), metavar="DIR", help="Default: ~/.local/share/lsproxy-demo"
+)
+@click.option("--port", type=_port, default=27000, show_default=True, help="Where applications connect.")
+@click.option("--panel-port", type=_port, default=27080, show_default=True, help="Where the panel is.")
+def demo_command(folder: Path | None, port: int, panel_port: int) -> None:
+    """
+    Run the whole system on this machine: lsproxy, two license servers, a license signed for the occasion.
+
+    A server that is killed is started again after 3 s. Ctrl-C stops it all; what is in DIR is used again next time.
+    """
+    if port == panel_port:
+        raise Misused("--port and --panel-port are the same, the panel needs its own")
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    demo = prepare(folder or _default_folder(), port, panel_port)
+    children: list[Child] = []
+    try:
+        _start(demo, children)
+        admin = _await(demo, children)
+        _introduce(demo)
+        _watch(demo, children, admin)
+    except KeyboardInterrupt:
+        click.echo("stopping")
+    finally:
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)
+        stop(children)
+
+
+def _default_folder() -> Path:
+    return Path(os.environ.get("XDG_DATA_HOME") or "~/.local/share").expanduser() / "lsproxy-demo"
+
+
+def _start(demo: Demo, children: list[Child]) -> None:
+    """The proxy first, because it is stopped first too."""
+    serve = [sys.executable, "-c", "from lsproxy.cli import main; main()", "serve", "-c", str(demo.proxy_config)]
+    children.append(Child("lsproxy", serve, demo.folder / "lsproxy.log"))
+    for name in SERVERS:
+        command = licserver("serve", "-c", str(demo.server_config(name)))
+        children.append(Child(name, command, demo.folder / f"{name}.log"))
+
+
+def _await(demo: Demo, children: list[Child]) -> Admin:
+    """Until the pool is served."""
+    admin = Admin(f"unix:{demo.socket}", None)
+    until = time.monotonic() + START_SECONDS
+    while time.monotonic() < until:
+        for child in children:
+            ended = child.tend()
+            if ended is not None:
+                raise Misused(f"{ended}: {child.last_words}")
+        try:
+            if admin.get("pools", POOL)["serving"]:
+                return admin
+        except Stopped:
+            pass  # it has only just been started
+        time.sleep(LOOK_SECONDS / 5)
+    raise Stopped(f"the pool was not served within {START_SECONDS:g} s, the logs in {demo.folder} say more")
+
+
+def _introduce(demo: Demo) -> None:
+    own = _own_command()
+    click.echo(f"applications connect to   {demo.port}@127.0.0.1   (features: cad, 25 seats; mesh, 5 seats)")
+    click.echo(f"the panel is at           http://127.0.0.1:{demo.panel_port}   (log in by the link below)")
+    click.echo(f"files and logs are in     {demo.folder}")
+    click.echo()
+    click.echo("Take a seat for a minute, in another terminal:")
+    click.echo(f"    {own} run --server {demo.port}@127.0.0.1 --feature cad -- sleep 60")
+    click.echo("Look who holds it, then kill the server that is active (kill -9 PROCESS) and look again:")
+    click.echo(f"    {own} status --admin unix:{demo.socket}")
+    click.echo()
+
+
+def _watch(demo: Demo, children: list[Child], admin: Admin) -> None:
+    probe = Probe(demo.port)
+    probe.start()
+    link = ""
+    link_at = 0.0
+    pools: list[Any] = []
+    with Board() as board:
+        while True:
+            for child in children:
+                news = child.tend()
+                if news is not None:
+                    board.tell(f"{time.strftime('%H:%M:%S')} {news}")
+            try:
+                if time.monotonic() >= link_at:
+                    link = f"http://127.0.0.1:{demo.panel_port}{admin.post('login-link')['path']}"
+                    link_at = time.monotonic() + LINK_SECONDS
+                pools = admin.get("pools")["pools"]
+            except Stopped:
+                link_at = 0.0
+            board.show(pools, {child.name: child.pid for child in children}, probe.waited, link)
+            time.sleep(LOOK_SECONDS)
+
+
+def _own_command() -> str:
+    """How this program is called in this terminal."""
+    called = Path(sys.argv[0])
+    found = shutil.which("lsproxy")
+    is_found = found is not None and Path(found).resolve() == called.resolve()
+    return "lsproxy" if is_found else shlex.quote(str(called))
+
+
+def _interrupt(_number: int, _frame: object) -> None:
+    raise KeyboardInterrupt

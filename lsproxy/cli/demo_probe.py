@@ -1,0 +1,61 @@
+"""
+How long did a client wait in the last failover?
+
+A thread asks `status` through the proxy, twenty times a second. An answer of a
+higher epoch ends a failover: what was measured is how long that answer took,
+from the first asking that the old server left unanswered.
+"""
+
+import json
+import socket
+import threading
+import time
+from typing import Any, Final
+
+INTERVAL_SECONDS: Final = 0.05
+TIMEOUT_SECONDS: Final = 15.0
+
+
+class Probe:
+    """Asks the proxy at 127.0.0.1:`port`, from `start` until `stop`."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._is_stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="probe", daemon=True)
+        self._epoch = 0
+        self.waited: float | None = None
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End."""
+        self._is_stopped.set()
+
+    def _run(self) -> None:
+        asked_at: float | None = None
+        while not self._is_stopped.is_set():
+            try:
+                with socket.create_connection(("127.0.0.1", self._port), TIMEOUT_SECONDS) as connection:
+                    lines = connection.makefile("rb")
+                    while not self._is_stopped.wait(INTERVAL_SECONDS):
+                        asked_at = asked_at or time.monotonic()
+                        connection.sendall(b'{"id":1,"op":"status"}\n')
+                        line = lines.readline()
+                        if not line:
+                            break
+                        if self._is_answer(json.loads(line), time.monotonic() - asked_at):
+                            asked_at = None
+            except (OSError, ValueError):
+                self._is_stopped.wait(INTERVAL_SECONDS)
+
+    def _is_answer(self, reply: dict[str, Any], waited: float) -> bool:
+        if not reply.get("ok"):
+            return False
+        epoch = int(reply["epoch"])
+        if self._epoch and epoch > self._epoch:
+            self.waited = waited
+        self._epoch = max(self._epoch, epoch)
+        return True

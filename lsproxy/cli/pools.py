@@ -1,0 +1,74 @@
+"""The commands on one pool: switch, remove, license."""
+
+import json
+from pathlib import Path
+
+import click
+
+from lsproxy.cli import Misused, Stopped
+from lsproxy.cli.asking import Admin, asking
+
+_pool = click.argument("pool")
+_json = click.option("--json", "as_json", is_flag=True, help="As JSON.")
+
+
+@click.command("switch", epilog="Example: lsproxy switch acme --to lic-b")
+@_pool
+@click.option("--to", "backend", metavar="BACKEND", help="Default: the next that stands by.")
+@click.option("--force", is_flag=True, help="Without fencing: forget the remembered journal and epoch.")
+@click.option("--yes", is_flag=True, help="Do not ask before --force.")
+@asking
+@_json
+def switch_command(
+    pool: str, backend: str | None, admin: str, token_file: Path | None, *, force: bool, yes: bool, as_json: bool
+) -> None:
+    """
+    Move a pool to another backend, as planned: the present one stands down first.
+
+    With --force lsproxy goes on with what that backend has, whatever it saw before: seats may be granted twice.
+    """
+    asked = Admin(admin, token_file)
+    if force and not yes:
+        click.echo(f"{pool} will follow {backend or 'the next backend'} without fencing: seats may be granted twice.")
+        click.confirm("Go on?", abort=True)
+    answer = asked.post("pools", pool, "switch", to=backend, force=force)
+    click.echo(json.dumps(answer) if as_json else f"{pool} is served by {answer['serving']}")
+
+
+@click.command("remove", epilog="Example: lsproxy remove acme 1042")
+@_pool
+@click.argument("seat", type=click.IntRange(min=1))
+@asking
+@_json
+def remove_command(pool: str, seat: int, admin: str, token_file: Path | None, *, as_json: bool) -> None:
+    """Take seat number SEAT back from its holder."""
+    answer = Admin(admin, token_file).post("pools", pool, "remove", seat=seat)
+    click.echo(json.dumps(answer) if as_json else f"seat {seat} of {pool} is taken back")
+
+
+@click.command("license", epilog="Example: lsproxy license acme install new.lic")
+@_pool
+@click.argument("action", type=click.Choice(["install"]))
+@click.argument("file", type=click.Path(path_type=Path))
+@asking
+@_json
+def license_command(pool: str, action: str, file: Path, admin: str, token_file: Path | None, *, as_json: bool) -> None:
+    """
+    Put a new license file in force: verified first, then on the active server, then sent to every backend.
+
+    Exit status 1 also where it is in force but did not reach every place; what is missing is said.
+    """
+    del action
+    try:
+        text = file.read_bytes()
+    except OSError as error:
+        raise Misused(f"{file} cannot be read: {error.strerror}") from error
+    answer = Admin(admin, token_file).put("pools", pool, "license", body=text)
+    if as_json:
+        click.echo(json.dumps(answer))
+    else:
+        click.echo(f"{answer['digest']} is in force on {answer['active']}")
+    for problem in answer["problems"]:
+        click.echo(f"not everywhere yet: {problem}", err=True)
+    if answer["problems"]:
+        raise SystemExit(Stopped.exit_code)
