@@ -161,7 +161,7 @@ class Api:
                 role=caller.role,
                 source=caller.source,
                 what=_what(found),
-                body="" if found.call == "license" or not asked.body else f" {asked.body[:200]!r}",
+                body="" if found.call == "license" else _shortened(asked.body),
                 outcome=outcome,
             )
 
@@ -279,6 +279,10 @@ def _refuse_other_sites(asked: Asked) -> None:
 
 def _what(found: Found) -> str:
     return " ".join([found.call, *(repr(name) for name in found.names.values())])
+
+
+def _shortened(body: bytes) -> str:
+    return "" if body in {b"", b"{}"} else f" {body[:200].decode('utf-8', 'replace')!r}"
 
 
 T = TypeVar("T")

@@ -122,7 +122,7 @@ def _remarks(backend: BackendSnapshot) -> Iterable[str]:
         yield backend.admin
     if backend.is_kept_out:
         yield "was lost and is kept out until `lsproxy ready`"
-    if backend.binding in {"unbound", "unknown"}:
+    if backend.binding == "unbound" or (backend.binding == "unknown" and backend.said is not None):
         yield f"{backend.binding}: {backend.binding_reason}"
     if backend.license_note:
         yield backend.license_note

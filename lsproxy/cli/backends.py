@@ -1,11 +1,16 @@
 """The commands on one backend: ready, drain, maint."""
 
 import json
+import time
 from pathlib import Path
+from typing import Final
 
 import click
 
 from lsproxy.cli.asking import Admin, asking
+
+SUCCESSOR_SECONDS: Final = 2.0
+LOOK_SECONDS: Final = 0.05
 
 _pool = click.argument("pool")
 _backend = click.argument("backend")
@@ -44,6 +49,11 @@ def maint_command(pool: str, backend: str, admin: str, token_file: Path | None, 
 
 def _set(asked: Admin, pool: str, backend: str, state: str, *, as_json: bool) -> None:
     answer = asked.post("pools", pool, "backends", backend, "state", state=state)
+    until = time.monotonic() + SUCCESSOR_SECONDS
+    while answer["serving"] is None and time.monotonic() < until:
+        # maint is at once, the next backend takes over a moment later
+        time.sleep(LOOK_SECONDS)
+        answer["serving"] = asked.get("pools", pool)["serving"]
     if as_json:
         click.echo(json.dumps(answer))
         return

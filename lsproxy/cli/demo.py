@@ -22,6 +22,8 @@ START_SECONDS: Final = 20.0
 LOOK_SECONDS: Final = 0.25
 LINK_SECONDS: Final = 5.0
 
+_ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 _port = click.IntRange(1, 65_000)
 
 
@@ -39,7 +41,8 @@ def demo_command(folder: Path | None, port: int, panel_port: int) -> None:
     """
     if port == panel_port:
         raise Misused("--port and --panel-port are the same, the panel needs its own")
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    # SIGINT too: a shell starts its background jobs deaf to it.
+    for number in _ENDING:
         signal.signal(number, _interrupt)
     demo = prepare(folder or _default_folder(), port, panel_port)
     children: list[Child] = []
@@ -51,7 +54,7 @@ def demo_command(folder: Path | None, port: int, panel_port: int) -> None:
     except KeyboardInterrupt:
         click.echo("stopping")
     finally:
-        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        for number in _ENDING:
             signal.signal(number, signal.SIG_IGN)
         stop(children)
 

@@ -68,7 +68,7 @@ def remarks(pool: Picture) -> Iterator[str]:
     if pool["switching_to"]:
         yield f"{pool['switching_to']} was asked to take over"
     for backend in pool["backends"]:
-        if backend["binding"] in {"unbound", "unknown"}:
+        if backend["binding"] == "unbound" or (backend["binding"] == "unknown" and backend["said"]):
             yield f"{backend['name']}: {backend['binding']}, {backend['binding_reason']}"
         if backend["license_note"]:
             yield backend["license_note"]

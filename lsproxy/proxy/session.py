@@ -120,7 +120,6 @@ class Session:
     def readConnectionLost(self) -> None:
         """Twisted: the client says no more, but may still read."""
         self._is_reading_ended = True
-        self._unlimit()
         if self._leg is not None and self._replay.stage is Stage.OPEN:
             self._leg.end_of_requests()
         self._close_if_done()
@@ -250,6 +249,8 @@ class Session:
     # --- what was decided -----------------------------------------------------------
 
     def _take(self, lines: list[bytes]) -> None:
+        if self._is_closing:
+            return
         was_idle = self._replay.is_idle
         taken: list[bytes] = []
         for line in lines:

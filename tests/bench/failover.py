@@ -14,13 +14,13 @@ SESSIONS = 200
 
 
 def kills(rig: Rig, rounds: int) -> list[float]:
-    """Seconds from kill -9 to a new grant through lsproxy under `SESSIONS` sessions, each with a seat that must stay."""
+    """Seconds from kill -9 to a new grant through lsproxy under 200 sessions, each with a seat that must stay."""
     clients = [Client(rig.ports["lsproxy"]) for _ in range(SESSIONS)]
     for client in clients:
         client.checkout()
     taken = []
     for round_ in range(rounds):
-        until(rig.standby_is_warm, "the standby is warm")
+        until(rig.is_redundant, "the pair is redundant")
         victim = rig.active()
         client = clients[round_ % SESSIONS]
         began = time.monotonic()
@@ -55,7 +55,7 @@ def hangs(rig: Rig, rounds: int, load: Path) -> list[float]:
     client = Client(rig.ports["lsproxy"])
     taken = []
     for round_ in range(rounds):
-        until(rig.standby_is_warm, "the standby is warm")
+        until(rig.is_redundant, "the pair is redundant")
         victim = rig.active()
         command = [str(load), "127.0.0.1", str(rig.ports["lsproxy"]), "64", "checkout", "2", "1", "big"]
         loading = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -100,12 +100,12 @@ def summary(seconds: list[float]) -> str:
 
 def _prefer_first(rig: Rig) -> None:
     """HAProxy's primary is lic-a: make it the active one, and let its checks notice."""
-    until(rig.standby_is_warm, "the standby is warm")
+    until(rig.is_redundant, "the pair is redundant")
     if rig.active() == "lic-b":
         rig.kill("lic-b")
         until(lambda: (rig.status("lic-a") or {}).get("role") == "active", "lic-a is active")
         rig.start_server("lic-b")
-        until(rig.standby_is_warm, "the standby is warm")
+        until(rig.is_redundant, "the pair is redundant")
     time.sleep(5)
 
 

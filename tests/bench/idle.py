@@ -21,7 +21,7 @@ def idle(rig: Rig) -> tuple[float, float]:
 
 
 async def _idle(rig: Rig) -> tuple[float, float]:
-    until(rig.standby_is_warm, "the standby is warm")
+    until(rig.is_redundant, "the pair is redundant")
     process = psutil.Process(rig.processes["lsproxy"].pid)
     before = process.memory_info().rss
     limit = asyncio.Semaphore(AT_ONCE)

@@ -1,4 +1,4 @@
-"""The system under measurement: two licservers that share a journal, lsproxy and HAProxy before them, real processes."""
+"""The system under measurement: two licservers on one journal, lsproxy and HAProxy before them, real processes."""
 
 import ctypes
 import json
@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -21,6 +21,7 @@ from lsproxy.license.signature import sign
 
 SEATS = 900_000_000
 READY_SECONDS = 20.0
+SETTLED_SECONDS = 2.0
 _DIE_WITH_PARENT = 1
 _libc = ctypes.CDLL(None)
 
@@ -37,7 +38,7 @@ class Rig:
         self.ports: dict[str, int] = {}
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
 
-    def __enter__(self) -> "Rig":
+    def __enter__(self) -> Self:
         self._write_files()
         run("licserver", "init", "-c", str(self.folder / "lic-a.yaml"))
         return self
@@ -75,7 +76,12 @@ class Rig:
         """Start a process that dies with this one."""
         log = (self.folder / f"{name}.log").open("ab")
         with log:
-            self.processes[name] = subprocess.Popen(command, stdout=log, stderr=log, preexec_fn=_die_with_parent)  # noqa: PLW1509 this program has no threads
+            self.processes[name] = subprocess.Popen(
+                command,
+                stdout=log,
+                stderr=log,
+                preexec_fn=_die_with_parent,  # noqa: PLW1509 no lock is held in it
+            )
 
     def kill(self, name: str, number: int = signal.SIGKILL) -> None:
         """Send a signal; a killed process is waited for, at most 10 s."""
@@ -102,11 +108,15 @@ class Rig:
                 return name
         raise SystemExit("no licserver is active; logs: " + self.logs())
 
-    def standby_is_warm(self) -> bool:
-        """Whether one server is active and the other one stands by at the same slot."""
-        states = [self.status(name) for name in ("lic-a", "lic-b")]
-        roles = {state["role"] for state in states if state}
-        return roles == {"active", "standby"} and len({state["revision"] for state in states if state}) == 1
+    def is_redundant(self) -> bool:
+        """Whether lsproxy sees one server active and the other one standing by, both up, for two seconds."""
+        command = [program("lsproxy"), "status", "--json", "--admin", f"unix:{self.folder}/admin.sock"]
+        done = subprocess.run(command, check=False, capture_output=True, timeout=10)
+        if not done.stdout:
+            return False
+        backends = json.loads(done.stdout)["pools"][0]["backends"]
+        roles = {backend["said"]["role"] for backend in backends if backend["said"] and backend["health"] == "up"}
+        return roles == {"active", "standby"} and min(backend["changed_for"] for backend in backends) >= SETTLED_SECONDS
 
     def logs(self) -> str:
         """The ends of all logs."""

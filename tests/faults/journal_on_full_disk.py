@@ -22,11 +22,23 @@ from licserver.journal.sqlite import create, open_journal  # noqa: E402 - as abo
 BATCH = b"x" * 4000
 
 
+def fill_disk(folder: str) -> None:
+    Path(folder, "ballast").write_bytes(bytes(100_000))
+
+
+def make_room(folder: str) -> None:
+    Path(folder, "ballast").unlink()
+
+
+def left_of(folder: str, name: str) -> list[str]:
+    return [entry.name for entry in Path(folder).iterdir() if name in entry.name]
+
+
 async def main(_reactor: object, folder: str) -> None:
-    path, ballast = Path(folder, "acme.db"), Path(folder, "ballast")
+    path = Path(folder, "acme.db")
     create(path, "acme")
     journal = await open_journal(reactor, path, "acme")
-    ballast.write_bytes(bytes(100_000))
+    fill_disk(folder)
     claim = await journal.activate(await journal.claim(), Member("lic-a", "aa" * 16, "h:1", this_process()), 5.0)
     slot, errors = 0, []
     while not errors:
@@ -45,8 +57,8 @@ async def main(_reactor: object, folder: str) -> None:
         create(Path(folder, "second.db"), "acme")
     except JournalError as error:
         errors.append([type(error).__name__, str(error)])
-    leftovers = sorted(entry.name for entry in Path(folder).iterdir() if "second" in entry.name)
-    ballast.unlink()
+    leftovers = left_of(folder, "second")
+    make_room(folder)
     await journal.append(claim.epoch, slot + 1, BATCH, 0.0)
     await journal.append(claim.epoch, slot + 2, BATCH, 0.0)
     slots = [entry.slot for entry in await journal.read(0, 10_000)]

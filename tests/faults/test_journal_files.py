@@ -167,13 +167,11 @@ async def test_after_a_reboot(path):
     claim = await take(journal, "lic-a")
     await journal.join(claim.holder)
     await journal.close()
-    former = '"boot_id":"before"'
-    alter(
-        path,
-        "UPDATE place SET boot_id = 'before'",
-        f"UPDATE members SET member = replace(member, '\"boot_id\":\"{claim.holder.process.boot_id}\"', '{former}')",
-        f"UPDATE active_name SET holder = replace(holder, '\"boot_id\":\"{claim.holder.process.boot_id}\"', '{former}')",
-    )
+    boot_id = claim.holder.process.boot_id
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("UPDATE place SET boot_id = 'before'")
+        connection.execute("UPDATE members SET member = replace(member, ?, 'before')", (boot_id,))
+        connection.execute("UPDATE active_name SET holder = replace(holder, ?, 'before')", (boot_id,))
     opening = [open_journal(reactor, path, "acme") for _ in range(3)]
     journals = [await opened for opened in opening]
     assert [alive for _, alive in await journals[0].members()] == [False]
@@ -261,8 +259,33 @@ async def test_replaced_in_use(path, tmp_path):
         await journal.members()
     assert seen == []
     await journal.close()
-    with closing(sqlite3.connect(path)) as untouched:
-        assert untouched.execute("SELECT count(*) FROM entries").fetchone() == (1,)
+
+
+@pytest_twisted.ensureDeferred
+async def test_foreign_log(path, tmp_path):
+    """A journal put where another was in use is not mixed with the log that the other left behind."""
+    journal = await open_journal(reactor, path, "acme")
+    await fill(journal, (await take(journal, "lic-a")).epoch, 3)
+    create(tmp_path / "new.db", "acme")
+    (tmp_path / "new.db").replace(path)
+    await journal.close()
+    before = path.read_bytes()
+    assert "acme.db-wal belongs to another journal" in await refusal(path)
+    assert path.read_bytes() == before
+    path.with_name("acme.db-wal").unlink()
+    path.with_name("acme.db-shm").unlink()
+    journal = await open_journal(reactor, path, "acme")
+    assert (await journal.claim()).newest_slot == 0
+    await journal.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_copy_over_a_left_log(path, tmp_path):
+    """A copy that stands beside a log is not accepted before the log is gone."""
+    copy = Path(shutil.copy(path, tmp_path / "copy.db"))
+    copy.with_name("copy.db-wal").write_bytes(b"x" * 4096)
+    with pytest.raises(JournalUnusable, match="copy.db-wal is left beside the copy"):
+        accept_copy(copy)
 
 
 @pytest_twisted.ensureDeferred

@@ -166,7 +166,7 @@ async def test_stopped_at_random_moments_and_ended(path, journal):
 
 @pytest_twisted.ensureDeferred
 async def test_stopped_at_random_moments_and_fenced(path, journal):
-    """A stopped server that is not ended is fenced: awake again it appends nothing, or it stood in the way and is dead."""
+    """A stopped server that is not ended is fenced: awake again it appends nothing, or it is dead."""
     chance = random.Random(4713)
     acknowledged: dict[int, int] = {}
     for _ in range(ROUNDS):

@@ -8,8 +8,8 @@ from tests.faults.process import wait_for
 from tests.faults.witness import Load
 
 BROKEN = {
-    "garbage": lambda text: "\x00\x01 garbage\n" * 50,
-    "empty": lambda text: "",
+    "garbage": lambda _: "\x00\x01 garbage\n" * 50,
+    "empty": lambda _: "",
     "cut in half": lambda text: text[: len(text) // 2],
     "more seats": lambda text: text.replace("permanent 10", "permanent 1000"),
 }

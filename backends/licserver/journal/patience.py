@@ -117,7 +117,10 @@ class Patience:
 
 
 def relieve_log(
-    file: JournalFile, members: Callable[[], Sequence[Member]], tell: Callable[[str], None], limit_bytes: int = LOG_BYTES
+    file: JournalFile,
+    members: Callable[[], Sequence[Member]],
+    tell: Callable[[str], None],
+    limit_bytes: int = LOG_BYTES,
 ) -> None:
     """
     If the write-ahead log has outgrown `limit_bytes`, end the license server that was stopped amid a read or

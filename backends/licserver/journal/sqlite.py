@@ -26,7 +26,7 @@ from licserver.journal.process import end_process, is_alive
 from licserver.journal.sqlite_connection import Connection
 from licserver.journal.sqlite_file import JournalFile
 from licserver.journal.sqlite_place import accept_copy, settle
-from licserver.journal.sqlite_schema import check_schema, create
+from licserver.journal.sqlite_schema import create, examine
 from licserver.journal.worker import ThreadReactor, Worker, do_once
 
 __all__ = ["SqliteJournal", "accept_copy", "create", "open_journal"]
@@ -91,7 +91,7 @@ class SqliteJournal:
 
     def _examine(self) -> str:
         self._file.check_usable()
-        journal_id = self._write_connection.run(lambda cursor: check_schema(cursor, self._file.path, self.server_name))
+        journal_id = examine(self._file, self.server_name, self._connection)
         settle(self._file, self._write_connection, self._reactor.seconds)
         return journal_id
 
@@ -170,12 +170,13 @@ class SqliteJournal:
         self._reader.stop()
         return gatherResults(ended).addCallback(lambda _: None)
 
-    def _connection(self) -> Connection:
+    def _connection(self, mode: str = "rw") -> Connection:
         return Connection(
             self._file,
             self._reactor.seconds,
             members=lambda: self._known_members,
             tell=self._warn,
+            mode=mode,
         )
 
     def _warn(self, sentence: str) -> None:

@@ -28,7 +28,7 @@ class Connection:
     A connection to `file`, opened when first used, for the one thread that uses it.
 
     `seconds` is a clock, `members` says who is known to share the file when it
-    cannot be read, `tell` takes sentences for the log.
+    cannot be read, `tell` takes sentences for the log, `mode` is "rw" or "ro".
     """
 
     def __init__(
@@ -37,11 +37,13 @@ class Connection:
         seconds: Callable[[], float],
         members: Callable[[], Sequence[Member]],
         tell: Callable[[str], None],
+        mode: str = "rw",
     ) -> None:
         self._file = file
         self._seconds = seconds
         self._members = members
         self._tell = tell
+        self._mode = mode
         self._connection: sqlite3.Connection | None = None
         self._cursor: sqlite3.Cursor | None = None
 
@@ -80,9 +82,8 @@ class Connection:
 
     def _open(self) -> sqlite3.Cursor:
         if self._connection is None:
-            self._connection = sqlite3.connect(self._file.uri, uri=True, isolation_level=None, timeout=0.0)
+            self._connection = sqlite3.connect(self._file.uri(self._mode), uri=True, isolation_level=None, timeout=0.0)
         cursor = self._connection.cursor()
-        cursor.execute("PRAGMA journal_mode = WAL")
         cursor.execute("PRAGMA synchronous = FULL")
         cursor.execute("PRAGMA secure_delete = OFF")
         cursor.execute(f"PRAGMA journal_size_limit = {LOG_BYTES}")

@@ -15,6 +15,8 @@ from threading import Lock
 
 from licserver.journal.interface import JournalError, JournalUnusable
 
+MOUNTS = Path("/proc/self/mountinfo")
+
 # Locks or shared memory do not reach the other machines that may mount these.
 _SHARED_FILE_SYSTEMS = frozenset(
     {"9p", "afs", "beegfs", "ceph", "cifs", "coda", "gfs2", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4"}
@@ -47,7 +49,7 @@ class JournalFile:
         real = os.path.realpath(path)
         self.shm_path = f"{real}-shm"
         self.folder = Path(real).parent
-        self.uri = f"{Path(real).as_uri()}?mode=rw"
+        self._address = Path(real).as_uri()
         self._name = str(path)
         self._log_path = f"{real}-wal"
         self._companions = (self._log_path, self.shm_path)
@@ -55,6 +57,10 @@ class JournalFile:
         self._connections = 0
         self._identity: tuple[int, int] | None = None
         self._expected: list[tuple[str, tuple[int, int]]] = []
+
+    def uri(self, mode: str) -> str:
+        """For sqlite3.connect: opens the file and never creates it. `mode` is "rw" or "ro"."""
+        return f"{self._address}?mode={mode}"
 
     def check_usable(self) -> None:
         """Raise JournalUnusable unless there is a file that can be written, where locks hold."""
@@ -131,7 +137,7 @@ class JournalFile:
 
 def check_file_system(folder: Path) -> None:
     """Raise JournalUnusable where several machines may mount the file system of `folder`."""
-    kind = file_system(os.path.realpath(folder), Path("/proc/self/mountinfo").read_text(encoding="utf-8"))
+    kind = file_system(os.path.realpath(folder), MOUNTS.read_text(encoding="utf-8"))
     if kind in _SHARED_FILE_SYSTEMS:
         raise JournalUnusable(
             f"{folder} is on a network file system ({kind}), where file locks do not keep two servers apart; "

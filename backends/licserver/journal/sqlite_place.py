@@ -53,6 +53,15 @@ def note_place(cursor: sqlite3.Cursor, place: Place) -> None:
     cursor.execute("INSERT OR REPLACE INTO place VALUES (1, ?, ?, ?, ?)", msgspec.structs.astuple(place))
 
 
+def check_original(cursor: sqlite3.Cursor, path: Path) -> None:
+    """Raise JournalUnusable if the file at `path` is not the one noted in it."""
+    if _noted(cursor).inode != path.stat().st_ino:
+        raise JournalUnusable(
+            f"{path} is a copy of a journal, and the original may be in use; if it is not, "
+            "`licserver journal accept -c FILE` goes on from this one knowingly"
+        )
+
+
 def settle(file: JournalFile, connection: Connection, seconds: Callable[[], float]) -> None:
     """Raise JournalUnusable unless the journal is used from here already, or by nobody; then note that it is."""
     here = Place.of(file.path)
@@ -61,11 +70,6 @@ def settle(file: JournalFile, connection: Connection, seconds: Callable[[], floa
         noted = connection.run(_noted)
         if noted == here:
             return
-        if noted.inode != here.inode:
-            raise JournalUnusable(
-                f"{file.path} is a copy of a journal, and the original may be in use; if it is not, "
-                "`licserver journal accept -c FILE` goes on from this one knowingly"
-            )
         connection.drop()
         if _note_alone(file, here):
             continue
@@ -82,6 +86,10 @@ def accept_copy(path: Path) -> None:
     """Go on from the journal at `path` although it is a copy. Raises JournalUnusable while anybody uses it."""
     file = JournalFile(path)
     file.check_usable()
+    if file.log_bytes():
+        raise JournalUnusable(
+            f"{path}-wal is left beside the copy; it belongs to another state of the journal, so remove it first"
+        )
     if not _note_alone(file, Place.of(path)):
         raise JournalUnusable(f"{path} is in use; stop the license servers that use it first")
 
@@ -93,7 +101,7 @@ def _noted(cursor: sqlite3.Cursor) -> Place:
 
 def _note_alone(file: JournalFile, place: Place) -> bool:
     """Note `place` if no other connection to the file is open anywhere, and whether that was so."""
-    with closing(sqlite3.connect(file.uri, uri=True, isolation_level=None, timeout=0.0)) as connection:
+    with closing(sqlite3.connect(file.uri("rw"), uri=True, isolation_level=None, timeout=0.0)) as connection:
         try:
             connection.execute("PRAGMA locking_mode = EXCLUSIVE")
             connection.execute("PRAGMA synchronous = FULL")

@@ -31,8 +31,8 @@ UPDATE active_name SET epoch = epoch + 1, holder = :holder, instance = :instance
  WHERE epoch = :epoch AND instance IS :judged
 """
 _APPEND = """
-INSERT INTO entries (slot, epoch, active_seconds, batch)
-SELECT :slot, :epoch, max(:active_seconds, newest.active_seconds), :batch
+INSERT INTO entries (slot, lineage, epoch, active_seconds, batch)
+SELECT :slot, newest.lineage, :epoch, max(:active_seconds, newest.active_seconds), :batch
   FROM entries newest
  WHERE newest.slot = (SELECT max(slot) FROM entries) AND newest.slot = :slot - 1
    AND EXISTS (SELECT 1 FROM active_name WHERE epoch = :epoch AND holder IS NOT NULL)
@@ -72,7 +72,7 @@ DELETE FROM parts
    AND EXISTS (SELECT 1 FROM active_name WHERE epoch = :epoch AND holder IS NOT NULL)
 """
 _WHY = """
-SELECT n.epoch, n.holder, n.server_name, (SELECT max(slot) FROM entries), n.snapshot_slot,
+SELECT n.epoch, n.holder, (SELECT server_name FROM journal), (SELECT max(slot) FROM entries), n.snapshot_slot,
        (SELECT epoch = :epoch AND batch = :batch FROM entries WHERE slot = :slot)
   FROM active_name n
 """

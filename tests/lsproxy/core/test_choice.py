@@ -105,6 +105,13 @@ def test_nobody_is_asked_before_all_were_checked():
     assert isinstance(decision(backend("a"), waiting), AskTakeover)
 
 
+def test_first_claim_is_followed_only_when_all_were_checked():
+    """With no journal followed yet, the first to claim the name waits for the others' first check."""
+    unchecked = backend("b", None, health=Unchecked())
+    assert isinstance(decision(backend("a", "active"), unchecked, followed=None), Nobody)
+    assert decision(backend("a", "active"), unchecked) == Use("a", 4)
+
+
 def test_free_name_goes_to_the_last_served_when_sticky():
     """After all were killed the one served last comes first, unless failback is automatic."""
     both = backend("a"), backend("b")

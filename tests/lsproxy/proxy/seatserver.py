@@ -81,10 +81,11 @@ class SeatServer(Factory):
         self.hostids = [f"hostname={name}"]
         self.starts = 0
         self.lingers = 0
+        self.wrap = lambda endpoint: endpoint
 
     async def start(self):
         self.starts += 1
-        self.port = await server_endpoint(self.reactor, "127.0.0.1", self.number).listen(self)
+        self.port = await self.wrap(server_endpoint(self.reactor, "127.0.0.1", self.number)).listen(self)
         self.number = self.port.getHost().port
 
     def buildProtocol(self, _addr):

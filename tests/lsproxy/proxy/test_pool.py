@@ -299,6 +299,24 @@ async def test_standby_that_does_not_take_over_is_asked_again(world):
 
 
 @scenario
+async def test_takeover_that_is_only_said_is_asked_again(world):
+    """A standby that says it took over and is not active is put off, and asked again."""
+    await world.start()
+    await world.served_by("lic-a")
+    said = []
+
+    def lie(connection, message):
+        said.append(message)
+        connection.say(id=message["id"], ok=True, epoch=2)
+        return len(said) == 1
+
+    world.b.script["takeover"] = lie
+    world.a.kill()
+    await world.served_by("lic-b")
+    assert world.happened("takeover_refused") == ["lic-b said it took over and is not active"]
+
+
+@scenario
 async def test_wrong_server_at_an_address_is_kept_out(world):
     """A server of another name at a backend's address is neither served nor asked."""
     world.a.name = "lic-z"

@@ -3,7 +3,7 @@
 import json
 
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionDone, ConnectionRefusedError
+from twisted.internet.error import ConnectError, ConnectionDone
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
@@ -57,7 +57,7 @@ class Endpoint:
             self.lines.append(Line(factory.buildProtocol(None)))
             dial.callback(self.lines[-1].protocol)
         elif self.does == "refuse":
-            dial.errback(ConnectionRefusedError())
+            dial.errback(ConnectError())
         return dial
 
 

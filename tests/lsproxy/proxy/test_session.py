@@ -345,35 +345,6 @@ async def test_server_that_closes_a_session_is_asked_again(world):
 
 
 @scenario
-async def test_silent_client_is_not_kept_alive_by_the_proxy(world):
-    """A session whose server closes it after silence is closed, not resumed: a dead client keeps no seat."""
-    await world.start()
-
-    def quick(connection, message):
-        if "session" in message:
-            connection.session = message["session"]
-            connection.say(id=1, ok=True, epoch=1, resumed=False, heartbeat=1.0, held=[])
-        return "session" in message
-
-    world.a.script["hello"] = quick
-    client = await world.client(session(1))
-    await deferLater(reactor, 3.1)
-    world.a.clients[0].transport.loseConnection()
-    await client.closed()
-    assert world.a.ops() == ["hello"]
-
-
-@scenario
-async def test_client_that_says_nothing_is_dropped(world):
-    """A connection without a request is dropped after the hello limit."""
-    await world.start()
-    client = await world.client()
-    begun = reactor.seconds()
-    await client.closed(7)
-    assert 4.5 < reactor.seconds() - begun < 6.5
-
-
-@scenario
 async def test_herd_comes_back(world):
     """500 sessions are all resumed on the standby after a kill, with at most 256 dials at once."""
     await world.start()

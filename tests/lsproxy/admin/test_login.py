@@ -1,0 +1,77 @@
+"""How a browser comes to read the panel."""
+
+import itertools
+
+import pytest
+from twisted.internet.task import Clock
+
+from lsproxy.admin.login import CODE_SECONDS, COOKIE_SECONDS, MOST_COOKIES, RENEWED_SECONDS, Logins
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def logins(clock):
+    numbers = itertools.count()
+    return Logins(clock.seconds, lambda: f"secret {next(numbers)}")
+
+
+def test_a_code_counts_once(logins):
+    """The first to use it gets a cookie, the second nothing."""
+    code = logins.code("ops")
+    cookie = logins.use(code)
+    assert cookie is not None
+    assert logins.visitor(cookie) == "ops"
+    assert logins.use(code) is None
+
+
+def test_a_code_is_the_same_until_it_is_used(logins):
+    """Asked for again and again, as a window shows it, it stays; used, there is a new one."""
+    code = logins.code("ops")
+    assert logins.code("ops") == code
+    logins.use(code)
+    assert logins.code("ops") != code
+
+
+def test_a_code_ends(logins, clock):
+    """It is renewed before its end, and does not count at its end."""
+    code = logins.code("ops")
+    clock.advance(CODE_SECONDS - RENEWED_SECONDS + 1)
+    assert logins.code("ops") != code
+    newest = logins.code("ops")
+    clock.advance(CODE_SECONDS)
+    assert logins.use(newest) is None
+
+
+def test_a_wrong_code_does_not_spend_the_right_one(logins):
+    """Guessing takes nobody's link away."""
+    code = logins.code("ops")
+    assert logins.use("a guess") is None
+    assert logins.use(code) is not None
+
+
+def test_a_cookie_ends(logins, clock):
+    """After half a day one logs in again."""
+    cookie = logins.welcome("ops")
+    clock.advance(COOKIE_SECONDS - 1)
+    assert logins.visitor(cookie) == "ops"
+    clock.advance(1)
+    assert logins.visitor(cookie) is None
+
+
+def test_cookies_are_bounded(logins):
+    """The oldest is forgotten when there are too many."""
+    first = logins.welcome("ops")
+    for _ in range(MOST_COOKIES):
+        latest = logins.welcome("ops")
+    assert logins.visitor(first) is None
+    assert logins.visitor(latest) == "ops"
+
+
+def test_an_unknown_cookie_is_nobodys(logins):
+    """Neither an empty one nor one with odd characters."""
+    assert logins.visitor("") is None
+    assert logins.visitor("\udcff") is None
