@@ -5,6 +5,7 @@ A socket file that nobody listens on was left by a daemon that was killed, and
 is replaced; one that somebody listens on is a daemon that runs.
 """
 
+import errno
 import os
 import socket
 import stat
@@ -32,17 +33,16 @@ def listen(reactor: IReactorUNIX, path: Path, factory: ServerFactory) -> IListen
         _clear(path)
         return reactor.listenUNIX(str(path), factory, mode=MODE)
     except OSError as error:
-        raise _unusable(path, error.strerror) from error
+        raise _unusable(path, error) from error
     except Exception as error:  # Twisted's CannotListenError has the OSError inside
         cause = getattr(error, "socketError", None)
         if not isinstance(cause, OSError):
             raise
-        raise _unusable(path, cause.strerror) from error
+        raise _unusable(path, cause) from error
 
 
-def _unusable(path: Path, why: str | None) -> SocketFileError:
-    if not path.parent.is_dir():
-        why = f"the folder {path.parent} does not exist"
+def _unusable(path: Path, error: OSError) -> SocketFileError:
+    why = f"the folder {path.parent} does not exist" if error.errno == errno.ENOENT else error.strerror
     return SocketFileError(f"cannot listen on {path}: {why}; make it usable, or set admin.socket elsewhere")
 
 

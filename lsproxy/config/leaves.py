@@ -103,7 +103,7 @@ def _read_database(text: str, folder: Path) -> Path:
     path = rest.removeprefix("//")
     if not path or path.endswith("/") or not path.isprintable():
         raise UnfitValueError("names no file, it must be sqlite:///ABSOLUTE/PATH/OF.db")
-    return folder / path
+    return folder / (f"/{path.lstrip('/')}" if path.startswith("/") else path)
 
 
 def _read_hostid(text: str, _folder: Path) -> Hostid:

@@ -6,9 +6,7 @@ import os
 import signal
 import time
 
-import psutil
-
-from tests.bench.rig import Rig, until
+from tests.bench.rig import Rig
 
 SESSIONS = 9_000
 AT_ONCE = 200
@@ -21,21 +19,19 @@ def idle(rig: Rig) -> tuple[float, float]:
 
 
 async def _idle(rig: Rig) -> tuple[float, float]:
-    until(rig.is_redundant, "the pair is redundant")
-    process = psutil.Process(rig.processes["lsproxy"].pid)
-    before = process.memory_info().rss
+    victim = rig.wait_redundant()
+    lsproxy = rig.child("proxy")
+    before = lsproxy.resident_bytes()
     limit = asyncio.Semaphore(AT_ONCE)
-    clients = await asyncio.gather(*(_hello(rig.ports["lsproxy"], limit) for _ in range(SESSIONS)))
+    clients = await asyncio.gather(*(_hello(rig.port("proxy"), limit) for _ in range(SESSIONS)))
     await asyncio.sleep(2)
-    each = (process.memory_info().rss - before) / SESSIONS
-    victim = rig.active()
+    each = (lsproxy.resident_bytes() - before) / SESSIONS
     began = time.monotonic()
-    rig.processes[victim].send_signal(signal.SIGKILL)
+    rig.child(victim).signal(signal.SIGKILL)
     await asyncio.wait_for(asyncio.gather(*(_resumed(reader) for reader, _ in clients)), PATIENCE_SECONDS)
     taken = time.monotonic() - began
     for _, writer in clients:
         writer.transport.abort()
-    rig.kill(victim)
     return each, taken
 
 

@@ -1,7 +1,6 @@
 """The load generator, compiled and run before a small server."""
 
 import json
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +12,7 @@ from tests.promises.small_server import Cluster
 
 SOURCE = Path(__file__).with_name("load.c")
 
-pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
+pytestmark = pytest.mark.cc
 
 
 @pytest.fixture(scope="module")

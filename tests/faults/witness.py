@@ -4,6 +4,7 @@ works through it all; at the end its history is checked, and every seat its
 clients held must stand in the servers' books.
 """
 
+import random
 import time
 from types import TracebackType
 from typing import Self
@@ -12,10 +13,23 @@ from tests.faults.system import System
 from tests.promises.checker import check
 from tests.promises.history import History
 from tests.promises.recorder import Swarm, now
+from tests.promises.recording_client import Connection, RecordingClient, Session
 from tests.promises.testimony import Testimony
 
 LONGEST_SECONDS = 3600.0
 SETTLING_SECONDS = 1.0
+
+
+class _Client(RecordingClient):
+    """A recording client that goes on after it superseded itself, and ends when it is told."""
+
+    async def _greet(self, session: Session, connection: Connection) -> bool:
+        # The event `superseded` that this hello causes on the client's older connection is not the session's end.
+        session.connection = None
+        return await super()._greet(session, connection)
+
+    def finish(self) -> None:
+        self._end = self.clock()
 
 
 class Load(Swarm):
@@ -25,16 +39,25 @@ class Load(Swarm):
     """
 
     def __init__(self, system: System, *, seed: int, clients: int = 20, think: float = 0.05) -> None:
+        features = list(system.features)
+        record_path = system.folder / "history.jsonl"
         super().__init__(
-            system.doors,
-            clients=clients,
-            seconds=LONGEST_SECONDS,
-            features=list(system.features),
-            seed=seed,
-            record_path=system.folder / "history.jsonl",
-            think=think,
+            system.doors, clients=0, seconds=0, features=features, seed=seed, record_path=record_path, think=think
         )
         self._system = system
+        self._clients = [
+            _Client(
+                number,
+                system.doors,
+                features=features,
+                randomness=random.Random(f"{seed}.{number}"),
+                history=self.history,
+                clock=now,
+                end=now() + LONGEST_SECONDS,
+                think=think,
+            )
+            for number in range(clients)
+        ]
 
     def grants(self) -> int:
         """How many checkouts have been granted so far."""
@@ -50,7 +73,7 @@ class Load(Swarm):
     def stop(self) -> History:
         """Let the clients return everything and go; the whole history."""
         for client in self._clients:
-            client._end = now()
+            client.finish()
         return self.join()
 
     def __enter__(self) -> Self:

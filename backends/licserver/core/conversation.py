@@ -81,7 +81,7 @@ class Conversation:
                 if session is not None:
                     self._in_session(session, request, moment)
             case Refusal():
-                desk.say(self, request, Says.PLAIN)
+                desk.say_at_once(self, request)
                 if request.id == 0:
                     desk.hang_up(self)
             case Usage():
@@ -131,7 +131,7 @@ class Conversation:
         elif request.token is not None:
             self._operator_hello(request.id, request.token)
         elif (problem := hello_problem(request)) is not None:
-            desk.say(self, problem, Says.PLAIN)
+            desk.say_at_once(self, problem)
         elif not isinstance(desk.door, Open):
             self._shut_out(request.id)
         else:
@@ -231,7 +231,7 @@ class Conversation:
             if refusal is None:
                 desk.say(self, Done(request.id), Says.PLAIN)
             else:
-                self._refuse(request.id, refusal.error, refusal.message)
+                desk.say(self, Refusal(request.id, refusal.error, refusal.message), Says.PLAIN)
         else:
             desk.errands.append((self, request))
 
@@ -239,7 +239,8 @@ class Conversation:
         self.desk.outbox.append((self, reply, Says.VOUCHED))
 
     def _refuse(self, request_id: int, code: str, sentence: str) -> None:
-        self.desk.say(self, Refusal(request_id, code, sentence), Says.PLAIN)
+        """Refuse for a reason that rests on nothing in the ledger, so also while the journal does not answer."""
+        self.desk.say_at_once(self, Refusal(request_id, code, sentence))
 
     def _shut_out(self, request_id: int) -> None:
         door = self.desk.door
@@ -247,6 +248,6 @@ class Conversation:
         refusal = Refusal(request_id, door.code, door.message)
         if door.active is not None:
             refusal.active = door.active
-        self.desk.say(self, refusal, Says.PLAIN)
+        self.desk.say_at_once(self, refusal)
         if door.closes and not self.is_operator:
             self.desk.hang_up(self)

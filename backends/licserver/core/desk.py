@@ -5,12 +5,14 @@ attached where, what is to be kept, and what is to be said once it is kept.
 Each decision applies its events to the ledger at once, so that the next one
 sees them, and leaves them in `events`; what is to be said goes to `outbox`. The
 shell takes both together with `take` and says nothing before the journal keeps
-the events (rule 2 of docs/design.md). What depends on no event, such as an
-operator's hello by which a server proves that it lives, goes to `at_once`.
+the events (rule 2 of docs/design.md). What depends on no event, such as
+`isolated`, or an operator's hello by which a server proves that it lives, goes
+to `at_once`, because the journal may take its time.
 Nothing here does I/O or reads a clock.
 """
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from enum import IntEnum
 from heapq import heappop, heappush
 from itertools import takewhile
@@ -93,9 +95,11 @@ class Desk:
         self._waits: list[tuple[float, int]] = []
 
     def replace_ledger(self, ledger: Ledger) -> None:
-        """Go on from another state, as rebuilt from the journal; whatever was undecided is forgotten."""
+        """Go on from another state, as read from the journal. Who was attached is not; nothing they send is decided."""
         self.ledger = ledger
         self.events, self.outbox = [], []
+        for conversation in self.attached.values():
+            self._forget(conversation)
         self.attached.clear()
         self._windows = sorted((s.deadline, s.number) for s in ledger.sessions.values() if s.deadline is not None)
         self._waits = sorted((w.deadline, w.number) for queue in ledger.queues.values() for w in queue.values())
@@ -105,6 +109,21 @@ class Desk:
         taken = self.events, self.outbox
         self.events, self.outbox = [], []
         return taken
+
+    def unkept(self, sayings: Iterable[Saying], sentence: str) -> list[Saying]:
+        """
+        What is said in place of `sayings`, whose events may not be kept: nothing
+        to sessions, whose connections are closed unanswered, and to others that
+        the outcome is unknown. Who was to be hung up on is.
+        """
+        instead: list[Saying] = []
+        for conversation, message, says in sayings:
+            if message is None:
+                instead.append((conversation, None, Says.EVENT))
+            elif says is Says.PLAIN and conversation.session is None:
+                refusal = Refusal(message.id, "not_active", sentence)  # type: ignore[attr-defined] # every answer has an id
+                instead.append((conversation, refusal, Says.PLAIN))
+        return instead
 
     def take_at_once(self) -> list[Saying]:
         """What is to be said now."""
@@ -151,6 +170,12 @@ class Desk:
             del self.attached[number]
             if isinstance(self.door, Open):
                 self.record(detach(self.ledger.sessions[number], moment.active))
+
+    def drop_clients(self, moment: Moment) -> None:
+        """Close every connection that is not an operator's."""
+        for conversation in [*self.fresh, *self.heard]:
+            if not conversation.is_operator:
+                self.drop(conversation, moment)
 
     def open(self, moment: Moment) -> None:
         """The claim is confirmed (again): sessions whose connection was lost meanwhile are detached now."""
@@ -248,7 +273,7 @@ class Desk:
     def _end_silent(self, moment: Moment) -> None:
         for conversation in _heard_before(self.fresh, moment.boot - HELLO_SECONDS):
             sentence = f"no request came within {HELLO_SECONDS:g} s; a connection begins with hello"
-            self.say(conversation, Refusal(0, "hello_required", sentence), Says.PLAIN)
+            self.say_at_once(conversation, Refusal(0, "hello_required", sentence))
             self.hang_up(conversation)
         for conversation in _heard_before(self.heard, moment.boot - SILENT_HEARTBEATS * self.terms.heartbeat):
             if self.heard[conversation] <= moment.boot - SILENT_HEARTBEATS * self._heartbeat(conversation):

@@ -76,24 +76,30 @@ Answer = Silent | Answered | StoodDown
 
 
 class Wish(msgspec.Struct, frozen=True):
-    """A takeover that is wanted. `after_epoch`: the epoch its wisher saw, if any; `may_not_serve`: a reason or empty."""
+    """
+    A takeover that is wanted. `after_epoch`: the epoch its wisher saw, if any;
+    `may_not_serve`: a reason or empty; `is_serving`: this server has a tenure. Without
+    one, a claim of its own is left from a tenure that broke off.
+    """
 
     me: str
     instance: str
     after_epoch: int | None = None
     force: bool = False
     may_not_serve: str = ""
+    is_serving: bool = False
 
 
 class Seen(msgspec.Struct, frozen=True):
     """
     What is known of the judged claim's holder. `age`: seconds since this server
-    first saw that epoch, or since it saw the name given up; `answers` are
-    what it said in this takeover, the first one first; `ended`: it was made sure
-    that it is gone.
+    first saw it hold the name, or saw the name given up; `epoch_age`: since it
+    first saw that epoch; `answers` are what the holder said in this takeover, the
+    first one first; `ended`: it was made sure that it is gone.
     """
 
     age: float
+    epoch_age: float
     is_dead: bool = False
     answers: tuple[Answer, ...] = ()
     ended: bool = False
@@ -102,7 +108,8 @@ class Seen(msgspec.Struct, frozen=True):
 def next_step(claim: Claim, wish: Wish, seen: Seen, ttl: float) -> Step:  # noqa: C901 one refusal after the other
     """The next step of a takeover. See the module."""
     holder = claim.holder
-    if holder is not None and holder.instance == wish.instance:
+    is_own = holder is not None and holder.instance == wish.instance
+    if is_own and wish.is_serving:
         return AlreadyActive()
     if wish.after_epoch is not None and claim.epoch > wish.after_epoch:
         name = "nobody" if holder is None else holder.name
@@ -113,12 +120,12 @@ def next_step(claim: Claim, wish: Wish, seen: Seen, ttl: float) -> Step:  # noqa
     if holder is None:
         if claim.heir not in {None, wish.me} and seen.age < ttl and not wish.force:
             return Refuse("not_permitted", f"the name was given up for {claim.heir}, {seen.age:.1f} s ago")
-        return Raise(HOLD_DOWN_SECONDS)
-    if seen.is_dead or seen.ended:
+        return Raise(_hold_down(claim, seen))
+    if is_own or seen.is_dead or seen.ended:
         return Raise(_hold_down(claim, seen))
     match seen.answers:
         case ():
-            is_held_down = seen.age < claim.hold_down and not wish.force
+            is_held_down = seen.epoch_age < claim.hold_down and not wish.force
             return AskWhetherActive() if is_held_down else AskToStandDown()
         case (*_, Silent()):
             return EndHolder()
@@ -126,7 +133,8 @@ def next_step(claim: Claim, wish: Wish, seen: Seen, ttl: float) -> Step:  # noqa
             return Raise(_hold_down(claim, seen))
         case (Answered("active"),):
             sentence = (
-                f"{holder.name} took the name {seen.age:.1f} s ago and answers; it keeps it for {claim.hold_down:g} s"
+                f"{holder.name} took the name {seen.epoch_age:.1f} s ago and answers; "
+                f"it keeps it for {claim.hold_down:g} s"
             )
             return Refuse("not_permitted", sentence)
         case (Answered(role),) if role != "refuses":
@@ -136,18 +144,19 @@ def next_step(claim: Claim, wish: Wish, seen: Seen, ttl: float) -> Step:  # noqa
     raise AssertionError(seen.answers)
 
 
-def is_free(claim: Claim, me: str, unchanged: float, is_dead: bool, ttl: float) -> bool:
+def is_free(claim: Claim, me: str, instance: str, unchanged: float, is_dead: bool, ttl: float) -> bool:
     """
     Whether a standby may try the name unasked: given up (for anyone, or for it),
-    its holder dead, or the claim unconfirmed (`unchanged`, seconds) for `ttl`.
+    left from its own tenure that broke off, its holder dead, or the claim
+    unconfirmed (`unchanged`, seconds) for `ttl`.
     """
     if claim.holder is None:
         return claim.heir in {None, me} or unchanged >= ttl
-    return is_dead or unchanged >= ttl
+    return is_dead or claim.holder.instance == instance or unchanged >= ttl
 
 
 def _hold_down(claim: Claim, seen: Seen) -> float:
-    """Takeovers that follow each other get longer and longer hold-downs."""
-    if seen.age < 2 * claim.hold_down:
+    """Takeovers that follow each other get longer and longer hold-downs, also where the name was given up between."""
+    if seen.epoch_age < 2 * claim.hold_down:
         return min(2 * max(claim.hold_down, HOLD_DOWN_SECONDS), LONGEST_HOLD_DOWN_SECONDS)
     return HOLD_DOWN_SECONDS

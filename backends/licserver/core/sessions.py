@@ -20,6 +20,7 @@ from licserver.core.ledger import Ledger, Session
 from lsproxy.seat.messages import PROTOCOL, Hello, Refusal
 
 _REQUIRED: Final = ("session", "attempt", "user", "host")
+_LARGEST_PID: Final = 2**53 - 1
 
 
 class Terms(msgspec.Struct, frozen=True):
@@ -40,6 +41,8 @@ def hello_problem(request: Hello) -> Refusal | None:
     for key in _REQUIRED:
         if not getattr(request, key):
             return Refusal(request.id, "bad_request", f"hello: `{key}` is missing or empty")
+    if abs(request.pid) > _LARGEST_PID:
+        return Refusal(request.id, "bad_request", "hello: `pid` is an integer of at most 2^53-1")
     return None
 
 

@@ -284,6 +284,9 @@ class MemoryJournal:
         return self._answer(members)
 
     def close(self) -> Deferred[None]:
+        if self._is_closed:
+            return succeed(None)
+
         def close() -> None:
             self._is_closed = True
             self._store.close(self)

@@ -101,8 +101,9 @@ class Patience:
         blocker = find_blocker(self._file, [WRITE_LOCK, RECOVER_LOCK], self._members())
         held = (0 if blocker is None else blocker.pid, self._progress())
         if held != self._held:
+            if self._held is not None:
+                self._held_since = now
             self._held = held
-            self._held_since = now if self._told else self._began
         verdict = judge(blocker, now - self._held_since, now - self._began, may_end_running=self._may_end_running)
         if verdict is Verdict.GIVE_UP:
             raise JournalError(_sentence(self._file, blocker))

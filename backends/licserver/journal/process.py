@@ -10,6 +10,7 @@ the descriptor stands for that very process, whatever happens to the number.
 import os
 import select
 import signal
+from functools import cache
 from pathlib import Path
 
 from licserver.journal.interface import JournalError, Process
@@ -22,10 +23,15 @@ _START_FIELD = 19
 
 def this_process() -> Process:
     """The process that calls."""
-    pid = os.getpid()
+    return identify(os.getpid())
+
+
+def identify(pid: int) -> Process:
+    """The process that has the number `pid` now. Raises OSError if there is none."""
     return Process(pid=pid, started=int(_fields(pid)[_START_FIELD]), boot_id=boot_id())
 
 
+@cache
 def boot_id() -> str:
     """The kernel's name for this boot of this machine."""
     return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
@@ -35,7 +41,10 @@ def is_alive(process: Process) -> bool:
     """Whether `process` may still run; False only when it is known to have ended altogether, with all its threads."""
     if process.boot_id != boot_id():
         return False
-    descriptor = _open(process)
+    try:
+        descriptor = _open(process)
+    except JournalError:
+        return True
     if descriptor is None:
         return False
     try:
@@ -91,7 +100,7 @@ def end_process(process: Process, limit_seconds: float = END_SECONDS) -> None:
 
 
 def _open(process: Process) -> int | None:
-    """A pidfd of `process`, None if it has ended."""
+    """A pidfd of `process`, None if it has ended. Raises JournalError where that cannot be known."""
     try:
         descriptor = os.pidfd_open(process.pid)
     except ProcessLookupError:
@@ -99,11 +108,12 @@ def _open(process: Process) -> int | None:
     except OSError as error:
         raise JournalError(f"process {process.pid} cannot be looked at: {error.strerror}") from error
     try:
-        started = int(_fields(process.pid)[_START_FIELD])
-    except (FileNotFoundError, ProcessLookupError):
-        started = -1
-    if started == process.started:
-        return descriptor
+        if identify(process.pid) == process:
+            return descriptor
+    except OSError as error:
+        if not _has_ended(descriptor, 0.0):
+            os.close(descriptor)
+            raise JournalError(f"process {process.pid} cannot be looked at: {error.strerror}") from error
     os.close(descriptor)
     return None
 

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from twisted.internet.defer import Deferred, ensureDeferred, fail, gatherResults
+from twisted.internet.defer import Deferred, ensureDeferred, fail, gatherResults, succeed
 from twisted.logger import Logger
 
 from licserver.journal import sqlite_statements as statements
@@ -35,7 +35,7 @@ Result = TypeVar("Result")
 Answer = TypeVar("Answer")
 
 POLL_SECONDS = 0.02
-LOOK_AT_LOG_SECONDS = 1.0
+LOOK_AT_LOG_SECONDS = 5.0
 BITE = 1000
 
 log = Logger()
@@ -161,7 +161,7 @@ class SqliteJournal:
 
     def close(self) -> Deferred[None]:
         if self._is_closed:
-            return self._closed()
+            return succeed(None)
         for watch in list(self._watches):
             watch.stop()
         ended = [self._writer.do(self._write_connection.drop), self._reader.do(self._read_connection.drop)]
@@ -219,18 +219,19 @@ class SqliteJournal:
         try:
             row = self._read_connection.run(statements.claim_row)
             self._file.check()
+            if row != self._watched:
+                self._reactor.callFromThread(self._tell, statements.claim_of(row))
+                self._watched = row
         except JournalError:
             return
-        if row != self._watched:
-            self._watched = row
-            self._reactor.callFromThread(self._tell, statements.claim_of(row))
 
     def _forget_watched(self) -> None:
         self._watched = None
 
     def _tell(self, claim: Claim) -> None:
         for watch in list(self._watches):
-            watch.listener(claim)
+            if watch in self._watches:
+                watch.listener(claim)
 
     def _closed(self) -> Deferred[Any]:
         return fail(JournalError(f"the journal {self._file.path} is closed"))

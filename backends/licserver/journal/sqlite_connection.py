@@ -62,10 +62,8 @@ class Connection:
                 if not is_busy(error):
                     self.drop()
                     raise explain(error, self._file.path) from error
-            except JournalError:
+            finally:
                 self._roll_back()
-                raise
-            self._roll_back()
             patience = patience or self._patience(may_end_running)
             patience.busy()
             time.sleep(BUSY_SECONDS)
@@ -81,14 +79,18 @@ class Connection:
             self._file.closed()
 
     def _open(self) -> sqlite3.Cursor:
-        if self._connection is None:
-            self._connection = sqlite3.connect(self._file.uri(self._mode), uri=True, isolation_level=None, timeout=0.0)
+        self._connection = sqlite3.connect(self._file.uri(self._mode), uri=True, isolation_level=None, timeout=0.0)
         cursor = self._connection.cursor()
-        cursor.execute("PRAGMA synchronous = FULL")
-        cursor.execute("PRAGMA secure_delete = OFF")
-        cursor.execute(f"PRAGMA journal_size_limit = {LOG_BYTES}")
-        cursor.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-        self._file.opened()
+        try:
+            cursor.execute("PRAGMA synchronous = FULL")
+            cursor.execute("PRAGMA secure_delete = OFF")
+            cursor.execute(f"PRAGMA journal_size_limit = {LOG_BYTES}")
+            cursor.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+            self._file.opened()
+        except (sqlite3.Error, JournalError):
+            # A connection to a file that was not the right one must not be there when the right one is put back.
+            self.drop()
+            raise
         self._cursor = cursor
         return cursor
 

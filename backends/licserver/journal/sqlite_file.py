@@ -135,9 +135,9 @@ class JournalFile:
         )
 
 
-def check_file_system(folder: Path) -> None:
-    """Raise JournalUnusable where several machines may mount the file system of `folder`."""
-    kind = file_system(os.path.realpath(folder), MOUNTS.read_text(encoding="utf-8"))
+def check_file_system(folder: Path, mounts: Path = MOUNTS) -> None:
+    """Raise JournalUnusable where several machines may mount the file system of `folder`; `mounts`: see proc(5)."""
+    kind = file_system(os.path.realpath(folder), mounts.read_text(encoding="utf-8"))
     if kind in _SHARED_FILE_SYSTEMS:
         raise JournalUnusable(
             f"{folder} is on a network file system ({kind}), where file locks do not keep two servers apart; "

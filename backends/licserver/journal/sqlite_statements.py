@@ -16,6 +16,7 @@ from licserver.journal.interface import (
     ClaimMoved,
     Compacted,
     Entry,
+    JournalUnusable,
     Member,
     SlotRefused,
     Snapshot,
@@ -98,7 +99,7 @@ def claim_row(cursor: sqlite3.Cursor) -> ClaimRow:
 def claim_of(row: ClaimRow) -> Claim:
     """The claim that a row says."""
     epoch, holder, heir, confirmations, active_seconds, newest_slot, hold_down = row
-    member = None if holder is None else _members.decode(holder)
+    member = None if holder is None else _member(holder)
     return Claim(epoch, member, heir, confirmations, active_seconds, newest_slot, hold_down)
 
 
@@ -213,7 +214,7 @@ def leave(cursor: sqlite3.Cursor, member: Member) -> None:
 
 def members(cursor: sqlite3.Cursor) -> list[Member]:
     """All that joined and did not leave, by name."""
-    return [_members.decode(row[0]) for row in cursor.execute("SELECT member FROM members ORDER BY name")]
+    return [_member(row[0]) for row in cursor.execute("SELECT member FROM members ORDER BY name").fetchall()]
 
 
 def data_version(cursor: sqlite3.Cursor) -> int:
@@ -223,6 +224,13 @@ def data_version(cursor: sqlite3.Cursor) -> int:
 
 _PARTS_BITE = 4
 _NEVER = -1  # what `snapshot_slot` says before the first one
+
+
+def _member(text: str) -> Member:
+    try:
+        return _members.decode(text)
+    except msgspec.DecodeError as error:
+        raise JournalUnusable(f"the journal names a member that this release cannot read: {error}") from error
 
 
 def _insist(cursor: sqlite3.Cursor, epoch: int) -> None:

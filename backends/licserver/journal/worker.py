@@ -19,10 +19,14 @@ from queue import Empty, SimpleQueue
 from typing import Any, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 Result = TypeVar("Result")
 
 SWITCH_SECONDS = 0.0001
+
+log = Logger()
 
 
 class ThreadReactor(Protocol):
@@ -81,7 +85,10 @@ class Worker:
         if self._chore is None:
             return self._jobs.get()
         if time.monotonic() >= self._chore_at:
-            self._chore()
+            try:
+                self._chore()
+            except Exception as error:  # noqa: BLE001 - the jobs go on, whatever is wrong with the chore
+                self._reactor.callFromThread(_report, error)
             self._chore_at = time.monotonic() + self._chore_seconds
         return self._jobs.get(timeout=max(0.0, self._chore_at - time.monotonic()))
 
@@ -92,3 +99,7 @@ def do_once(reactor: ThreadReactor, name: str, job: Callable[[], Result]) -> Def
     answer = worker.do(job)
     worker.stop()
     return answer
+
+
+def _report(error: Exception) -> None:
+    log.failure("a journal thread's chore failed", Failure(error))

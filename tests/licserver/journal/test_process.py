@@ -3,14 +3,12 @@
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 
 import msgspec
 import pytest
 
-from licserver.journal.interface import Process
-from licserver.journal.process import boot_id, end_process, is_alive, is_stopped, this_process
+from licserver.journal.process import end_process, identify, is_alive, is_stopped, this_process
 
 
 @pytest.fixture
@@ -18,13 +16,6 @@ def sleeper() -> Iterator[subprocess.Popen]:
     with subprocess.Popen(["/bin/sleep", "60"]) as process:
         yield process
         process.kill()
-
-
-def identity(pid: int) -> Process:
-    """A process by the number `pid`, as it would say itself."""
-    program = "from licserver.journal import process as p; print(int(p._fields(%d)[p._START_FIELD]))" % pid
-    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
-    return Process(pid, int(done.stdout), boot_id())
 
 
 def test_this_process():
@@ -43,8 +34,8 @@ def test_number_used_again():
 
 
 def test_end(sleeper):
-    """An ended process has ended when the call returns, also while nobody has collected it; ending it again is nothing."""
-    process = identity(sleeper.pid)
+    """An ended process has ended when the call returns, collected or not; ending it again is nothing."""
+    process = identify(sleeper.pid)
     assert is_alive(process)
     end_process(process)
     assert not is_alive(process)
@@ -56,7 +47,7 @@ def test_end(sleeper):
 
 def test_stopped_process_is_ended(sleeper):
     """A stopped process is alive, is seen to be stopped, and is ended all the same."""
-    process = identity(sleeper.pid)
+    process = identify(sleeper.pid)
     assert not is_stopped(sleeper.pid)
     os.kill(sleeper.pid, signal.SIGSTOP)
     os.waitid(os.P_PID, sleeper.pid, os.WSTOPPED | os.WNOWAIT)
@@ -68,7 +59,7 @@ def test_stopped_process_is_ended(sleeper):
 
 def test_another_is_never_ended(sleeper):
     """A process that has the number but not the start time or the boot stays."""
-    process = identity(sleeper.pid)
+    process = identify(sleeper.pid)
     end_process(msgspec.structs.replace(process, started=process.started + 1))
     end_process(msgspec.structs.replace(process, boot_id="before"))
     assert sleeper.poll() is None

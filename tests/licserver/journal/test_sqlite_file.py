@@ -39,12 +39,11 @@ def test_local_disk(tmp_path):
     check_file_system(tmp_path)
 
 
-def test_network_file_system(monkeypatch, tmp_path):
+def test_network_file_system(tmp_path):
     """A network file system is refused by its name, with what would do instead."""
-    monkeypatch.setattr("licserver.journal.sqlite_file.MOUNTS", tmp_path / "mounts")
     (tmp_path / "mounts").write_text(f"1 1 0:1 / {tmp_path} rw - nfs4 nas:/ rw\n")
     with pytest.raises(JournalUnusable, match=r"is on a network file system \(nfs4\).*local disk"):
-        check_file_system(tmp_path / "journals")
+        check_file_system(tmp_path / "journals", tmp_path / "mounts")
 
 
 def test_this_machine():

@@ -6,6 +6,7 @@ import pytest
 import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.defer import gatherResults
+from twisted.logger import globalLogPublisher
 
 from licserver.journal.worker import Worker, do_once
 
@@ -49,6 +50,27 @@ async def test_chore_beside_jobs():
     while len(done) < 5:
         await worker.do(lambda: None)
     worker.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_broken_chore():
+    """A chore that fails is reported, and the jobs go on."""
+    reported = []
+
+    def observe(event):
+        if "log_failure" in event:
+            reported.append(event["log_failure"].type)
+
+    def fail():
+        raise LookupError
+
+    globalLogPublisher.addObserver(observe)
+    worker = Worker(reactor, "test", fail, 0.001)
+    while not reported:
+        assert await worker.do(lambda: 1) == 1
+    worker.stop()
+    globalLogPublisher.removeObserver(observe)
+    assert set(reported) == {LookupError}
 
 
 @pytest_twisted.ensureDeferred

@@ -1,6 +1,5 @@
 """Where commands on this host find the daemon."""
 
-import os
 import socket
 import stat
 import subprocess
@@ -8,6 +7,7 @@ import sys
 
 import pytest
 import pytest_twisted
+from twisted.internet import reactor
 from twisted.internet.protocol import ServerFactory
 
 from lsproxy.admin.socketfile import SocketFileError, listen
@@ -20,7 +20,7 @@ def left_behind(path):
 
 
 @pytest_twisted.ensureDeferred
-async def test_the_socket_is_for_owner_and_group(reactor, tmp_path):
+async def test_the_socket_is_for_owner_and_group(tmp_path):
     """Mode 0660, whatever the umask."""
     path = tmp_path / "admin.sock"
     port = listen(reactor, path, ServerFactory())
@@ -30,7 +30,7 @@ async def test_the_socket_is_for_owner_and_group(reactor, tmp_path):
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_socket_left_behind_is_replaced(reactor, tmp_path):
+async def test_a_socket_left_behind_is_replaced(tmp_path):
     """A daemon that was killed does not keep the next from starting."""
     path = tmp_path / "admin.sock"
     left_behind(path)
@@ -39,7 +39,7 @@ async def test_a_socket_left_behind_is_replaced(reactor, tmp_path):
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_running_daemon_is_not_pushed_aside(reactor, tmp_path):
+async def test_a_running_daemon_is_not_pushed_aside(tmp_path):
     """Its socket stays, and the second is told."""
     path = tmp_path / "admin.sock"
     port = listen(reactor, path, ServerFactory())
@@ -49,7 +49,7 @@ async def test_a_running_daemon_is_not_pushed_aside(reactor, tmp_path):
     await port.stopListening()
 
 
-def test_a_file_is_not_removed(reactor, tmp_path):
+def test_a_file_is_not_removed(tmp_path):
     """What is no socket is somebody's."""
     path = tmp_path / "admin.sock"
     path.write_text("mine")
@@ -58,19 +58,19 @@ def test_a_file_is_not_removed(reactor, tmp_path):
     assert path.read_text() == "mine"
 
 
-def test_a_missing_folder_is_named(reactor, tmp_path):
+def test_a_missing_folder_is_named(tmp_path):
     """The sentence says which."""
     with pytest.raises(SocketFileError, match=f"the folder {tmp_path}/none does not exist"):
         listen(reactor, tmp_path / "none" / "admin.sock", ServerFactory())
 
 
-def test_a_path_too_long_for_a_socket_is_said(reactor, tmp_path):
+def test_a_path_too_long_for_a_socket_is_said(tmp_path):
     """The kernel's limit is 107 bytes."""
     with pytest.raises(SocketFileError, match="at most 107 bytes"):
         listen(reactor, tmp_path / ("x" * 120), ServerFactory())
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+@pytest.mark.root
 def test_a_folder_that_may_not_be_written_is_said(tmp_path):
     """As user nobody, in a folder of root's."""
     script = (

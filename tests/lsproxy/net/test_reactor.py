@@ -131,7 +131,7 @@ def test_after_a_suspend():
     loop.close()
 
 
-@pytest.mark.skipif(not os.path.exists(FAKETIME), reason="needs Debian's libfaketime")  # noqa: PTH110 - evaluated at import
+@pytest.mark.faketime
 def test_wall_clock_jumps(tmp_path):
     """The wall clock set back and forth by an hour moves no timer."""
     code = """

@@ -1,0 +1,113 @@
+"""The journal's file deleted, replaced, or out of room under running servers."""
+
+import errno
+import itertools
+import os
+
+from tests.faults.process import Child, wait_for
+from tests.faults.system import UNSHARE, System
+from tests.faults.witness import Load
+
+NSENTER = "/usr/bin/nsenter"
+ROOM = "3m"
+
+
+def test_a_journal_deleted_in_use(pair):
+    """Nobody serves from a deleted journal, no server ends, each says why; put back, all seats are there."""
+    keeper = pair.keeper()
+    keeper.checkout("cad", count=2)
+    with Load(pair, seed=60) as load:
+        away = pair.journal.with_name("away.db")
+        pair.journal.rename(away)
+        _wait_for_nobody(pair)
+        before = load.grants()
+        assert load.grants() == before
+        away.rename(pair.journal)
+        _restart(pair)
+        load.wait_for_grants()
+    keeper.assert_keeps()
+
+
+def test_a_journal_replaced_in_use(pair):
+    """
+    A new journal in place of the one in use is not served from, neither by the
+    running servers nor after their restart, until the old one is back.
+    """
+    keeper = pair.keeper()
+    keeper.checkout("cad", count=2)
+    with Load(pair, seed=61) as load:
+        away = [(path, path.with_name(f"away-{path.name}")) for path in pair.folder.glob("acme.db*") if path.is_file()]
+        for path, kept in away:
+            path.rename(kept)
+        pair.create_journal()
+        _wait_for_nobody(pair)
+        for server in pair.servers.values():
+            server.kill()
+            server.start()
+            assert server.wait() == 2
+            assert "is not the one this server has seen" in server.log
+        for path in pair.folder.glob("acme.db*"):
+            path.unlink()
+        for path, kept in away:
+            kept.rename(path)
+        for name in pair.servers:
+            pair.servers[name].start()
+        load.wait_for_grants()
+    keeper.assert_keeps()
+
+
+def test_a_full_disk(make_system, tmp_path, root):
+    """On a full disk nobody serves and nobody dies; with room again the same servers go on, all promises kept."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = f"mount -t tmpfs -o size={ROOM} tmpfs {folder} && exec sleep infinity"
+    disk = Child("disk", [UNSHARE, "--mount", "sh", "-c", mount], tmp_path / "disk.log")
+    disk.start()
+    inside = f"/proc/{disk.pid}/root{folder}"
+    try:
+        wait_for(lambda: os.path.ismount(inside), "the disk is mounted")
+        before = [NSENTER, f"--mount=/proc/{disk.pid}/ns/mnt"]
+        _fill_and_empty(make_system(journal_folder=folder, before=before), f"{inside}/ballast")
+    finally:
+        disk.kill()
+
+
+def _fill_and_empty(system: System, ballast: str) -> None:
+    system.start()
+    keeper = system.keeper()
+    keeper.checkout("cad", count=2)
+    with Load(system, seed=62) as load:
+        _fill(ballast)
+        _wait_for_nobody(system)
+        assert all(server.is_running for server in system.servers.values())
+        os.unlink(ballast)
+        system.wait_active()
+        load.wait_for_grants()
+    assert any("full" in server.log for server in system.servers.values())
+    keeper.assert_keeps()
+
+
+def _fill(ballast: str) -> None:
+    with open(ballast, "wb", buffering=0) as file:
+        try:
+            file.writelines(bytes(4096) for _ in itertools.count())
+        except OSError as problem:
+            assert problem.errno == errno.ENOSPC
+
+
+def _wait_for_nobody(system: System) -> None:
+    """Both servers answer, and none is active."""
+
+    def is_nobody_active():
+        roles = {name: system.status(name) for name in system.servers}
+        return all(roles.values()) and all(status["role"] != "active" for status in roles.values())
+
+    wait_for(is_nobody_active, "nobody serves")
+
+
+def _restart(system: System) -> None:
+    for server in system.servers.values():
+        server.kill()
+        server.start()
+    for name in system.servers:
+        system.ready(name)

@@ -1,0 +1,101 @@
+"""Anything at any time: SOAK_SECONDS of random kills, stops, restarts and switches under load."""
+
+import os
+import random
+import signal
+import time
+
+import pytest
+
+from tests.faults.witness import Load
+
+SOAK_SECONDS = float(os.environ.get("SOAK_SECONDS", "600"))
+SOAK_SEED = int(os.environ.get("SOAK_SEED", "0")) or random.SystemRandom().randrange(1, 2**31)
+ROUND_SECONDS = 30.0
+
+
+@pytest.mark.soak
+def test_anything_at_any_time(make_system):
+    """Round after round of random faults: no promise is broken, every seat is kept, nothing is said aloud in vain."""
+    chance = random.Random(SOAK_SEED)
+    end = time.monotonic() + SOAK_SECONDS
+    print(f"seed {SOAK_SEED}")  # noqa: T201 - what happened is what a soak is for
+    system = make_system(has_proxy=True).start()
+    rounds = 0
+    while time.monotonic() < end:
+        rounds += 1
+        keepers = [system.keeper(f"keeper{number}") for number in range(2)]
+        for keeper in keepers:
+            keeper.connect()
+            keeper.ask("checkout", feature="cad", wait=20)
+        with Load(system, seed=SOAK_SEED + rounds) as load:
+            done = _one_round(system, chance, min(end, time.monotonic() + ROUND_SECONDS))
+            _mend(system)
+        for keeper in keepers:
+            keeper.connect()
+            assert len(keeper.welcome["held"]) == 1, keeper.welcome
+            assert keeper.ask("bye")["ok"]
+            keeper.hang_up()
+        print(f"round {rounds}: {', '.join(done)}; {load.grants()} grants")  # noqa: T201 - as above
+
+
+def _one_round(system, chance, end):
+    """Break things at random until `end`; what was done."""
+    faults = {
+        "kill": 4,
+        "stop": 4,
+        "continue": 6,
+        "start": 6,
+        "kill both": 1,
+        "switch": 2,
+        "kill lsproxy": 1,
+        "stop lsproxy": 1,
+    }
+    done = []
+    while time.monotonic() < end:
+        fault = chance.choices(list(faults), list(faults.values()))[0]
+        name = chance.choice(list(system.servers))
+        if _break(system, fault, name):
+            done.append(f"{fault} {name}" if fault in {"kill", "stop", "continue", "start", "switch"} else fault)
+        time.sleep(chance.choice((0.01, 0.1, 0.5, 2.0)))
+    return done
+
+
+def _break(system, fault, name):
+    """Whether there was something to do."""
+    server = system.servers[name]
+    match fault:
+        case "kill" if server.is_running:
+            server.kill()
+        case "stop" if server.is_running and not server.is_stopped:
+            server.signal(signal.SIGSTOP)
+        case "continue" if server.is_stopped:
+            server.signal(signal.SIGCONT)
+        case "start" if not server.is_running:
+            server.start()
+        case "kill both":
+            for one in system.servers.values():
+                if one.is_running:
+                    one.kill()
+        case "switch" if server.is_running and not server.is_stopped:
+            system.licserver("takeover --force", name)
+        case "kill lsproxy":
+            system.proxy.kill()
+            system.proxy.start()
+        case "stop lsproxy":
+            system.proxy.signal(signal.SIGSTOP)
+            time.sleep(0.5)
+            system.proxy.signal(signal.SIGCONT)
+        case _:
+            return False
+    return True
+
+
+def _mend(system):
+    """Everything runs again."""
+    for server in system.servers.values():
+        server.signal(signal.SIGCONT)
+    system_is_up = [name for name, server in system.servers.items() if not server.is_running]
+    for name in system_is_up:
+        system.servers[name].start()
+    system.wait_active()

@@ -1,0 +1,121 @@
+"""Who may ask what, and from where."""
+
+import pytest
+import pytest_twisted
+from twisted.internet import reactor
+from twisted.internet.task import Clock
+
+from lsproxy.admin.access import Access
+from lsproxy.admin.exchange import Asked, Peer, RefusedError
+from lsproxy.admin.login import COOKIE, Logins
+from lsproxy.admin.throttle import FREE
+from lsproxy.admin.tokens import TokenBook
+from lsproxy.config.tokens import SALT_BYTES, add_token
+
+NETWORK = Peer("192.0.2.1")
+
+
+class Door:
+    """An Access and what it is made of."""
+
+    def __init__(self, folder):
+        path = folder / "tokens.yaml"
+        add_token(path, "ops", "operator", "of an operator", bytes(SALT_BYTES))
+        add_token(path, "eve", "viewer", "of a viewer", bytes(SALT_BYTES))
+        self.clock = Clock()
+        self.logins = Logins(self.clock.seconds, iter("abcdefgh").__next__)
+        tokens = TokenBook(reactor, reactor.getThreadPool(), path, bytes(32))
+        self.access = Access(self.clock.seconds, tokens, self.logins)
+
+    async def admit(self, need, *, method="GET", peer=NETWORK, is_private=False, **headers):
+        asked = Asked(
+            method=method, path="/", headers={"host": "127.0.0.1:27080", **headers}, peer=peer, is_private=is_private
+        )
+        return await self.access.admit(asked, need)
+
+    async def refused(self, need, **asked):
+        with pytest.raises(RefusedError) as refused:
+            await self.admit(need, **asked)
+        return refused.value.reply.status
+
+
+@pytest.fixture
+def door(tmp_path):
+    return Door(tmp_path)
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_unix_socket_is_an_operators(door):
+    """Its permissions have decided; the account is the caller's name."""
+    caller = await door.admit("operator", method="POST", peer=Peer("process 7 on the unix socket", "alice"))
+    assert (caller.name, caller.role) == ("alice", "operator")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_token_has_its_role(door):
+    """A viewer's reads, an operator's reads and changes."""
+    assert (await door.admit("viewer", authorization="Bearer of a viewer")).name == "eve"
+    assert (await door.admit("operator", authorization="bearer of an operator")).name == "ops"
+    assert await door.refused("operator", authorization="Bearer of a viewer") == 403
+
+
+@pytest_twisted.ensureDeferred
+async def test_without_a_token_only_what_needs_none(door):
+    """Neither an empty header nor another scheme is a token."""
+    assert await door.admit("nobody") is None
+    for authorization in ("", "Bearer", "Bearer  ", "Basic b3BzOng="):
+        assert await door.refused("viewer", authorization=authorization) == 401
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_cookie_reads_and_changes_nothing(door):
+    """So no other site has anything changed through it."""
+    cookie = f"{COOKIE}={door.logins.welcome('ops')}"
+    caller = await door.admit("viewer", cookie=cookie)
+    assert (caller.name, caller.role) == ("ops", "viewer")
+    assert await door.refused("operator", cookie=cookie) == 403
+    assert await door.refused("viewer", cookie=cookie, method="POST") == 401
+    assert await door.refused("viewer", cookie=f"{COOKIE}=guess") == 401
+    assert await door.refused("viewer", cookie="\x00;=;=") == 401
+
+
+@pytest.mark.parametrize("host", ["attacker.example", "attacker.example:27080", "", "127.0.0.1.attacker.example"])
+@pytest_twisted.ensureDeferred
+async def test_a_name_that_another_controls_is_not_answered_to(door, host):
+    """DNS rebinding ends here, even with a right token."""
+    assert await door.refused("viewer", authorization="Bearer of a viewer", host=host) == 421
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost:27080", "[::1]:27080", "127.9.9.9:1"])
+@pytest_twisted.ensureDeferred
+async def test_names_of_this_machine_are_answered_to(door, host):
+    """Loopback in any spelling."""
+    assert await door.admit("viewer", authorization="Bearer of a viewer", host=host) is not None
+
+
+@pytest_twisted.ensureDeferred
+async def test_with_tls_the_certificate_has_decided_the_name(door):
+    """Any host name is fine."""
+    asked = {"authorization": "Bearer of a viewer", "host": "licenses.example.com"}
+    assert await door.admit("viewer", is_private=True, **asked) is not None
+
+
+@pytest_twisted.ensureDeferred
+async def test_guessing_is_paused_per_source(door):
+    """After some wrong tokens even a right one waits, unless it was known before."""
+    await door.admit("viewer", authorization="Bearer of a viewer")
+    for _ in range(FREE + 1):
+        assert await door.refused("viewer", authorization="Bearer guess") == 401
+    assert await door.refused("viewer", authorization="Bearer of an operator") == 429
+    assert await door.admit("viewer", authorization="Bearer of a viewer") is not None
+    assert await door.admit("viewer", authorization="Bearer of an operator", peer=Peer("192.0.2.2")) is not None
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_pause_ends(door):
+    """Then a right token is right again, and the count begins anew."""
+    for _ in range(FREE + 1):
+        await door.refused("viewer", authorization="Bearer guess")
+    door.clock.advance(1)
+    assert await door.admit("viewer", authorization="Bearer of an operator") is not None
+    assert await door.refused("viewer", authorization="Bearer guess") == 401

@@ -1,0 +1,150 @@
+"""What each call of the admin API does. The license servers are down, so what needs one is refused."""
+
+import pytest
+import pytest_twisted
+from twisted.logger import globalLogPublisher
+
+from lsproxy.admin.login import COOKIE
+
+
+@pytest.fixture
+def audited():
+    """The audit lines, as they come."""
+    lines = []
+
+    def observe(event):
+        if event.get("log_format", "").startswith("audit:"):
+            lines.append(event["log_format"].format(**{k: v for k, v in event.items() if k != "log_format"}))
+
+    globalLogPublisher.addObserver(observe)
+    yield lines
+    globalLogPublisher.removeObserver(observe)
+
+
+@pytest_twisted.ensureDeferred
+async def test_health_is_for_everybody(panel):
+    """It answers without a token."""
+    answer = await panel.ask("GET", "/healthz")
+    assert (answer.status, answer.content) == (200, {"ok": True})
+
+
+@pytest_twisted.ensureDeferred
+async def test_pools_are_shown_to_viewers(panel):
+    """All of them, or one; to nobody without a token."""
+    pools = (await panel.ask("GET", "/api/v1/pools", role="viewer")).content["pools"]
+    assert [pool["pool"] for pool in pools] == ["demo"]
+    one = (await panel.ask("GET", "/api/v1/pools/demo", role="viewer")).content
+    assert [backend["name"] for backend in one["backends"]] == ["lic-a", "lic-b"]
+    assert (await panel.ask("GET", "/api/v1/pools")).status == 401
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_unknown_name_is_404_with_advice(panel):
+    """The nearest name is proposed."""
+    answer = await panel.ask("GET", "/api/v1/pools/dmo", role="viewer")
+    assert (answer.status, answer.content["error"]) == (404, "not_found")
+    assert answer.content["message"] == "lsproxy has no pool 'dmo', did you mean demo?"
+    answer = await panel.ask("POST", "/api/v1/pools/demo/backends/x/state", {"state": "ready"}, role="operator")
+    assert answer.content["message"] == "pool demo has no backend 'x'; it has lic-a, lic-b"
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_cannot_be_done_is_refused_with_its_reason(panel):
+    """409, and the sentence says what there is."""
+    for path, body in (("switch", {"to": "lic-b"}), ("switch", {}), ("remove", {"seat": 7})):
+        answer = await panel.ask("POST", f"/api/v1/pools/demo/{path}", body, role="operator")
+        assert (answer.status, answer.content["error"]) == (409, "refused"), path
+        assert "lic-b" in answer.content["message"] or "demo" in answer.content["message"]
+    assert (await panel.ask("GET", "/api/v1/pools/demo/usage", role="viewer")).status == 409
+    answer = await panel.ask("PUT", "/api/v1/pools/demo/license", "no license", role="operator")
+    assert answer.status == 409
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_backend_is_set_by_an_operator_only(panel, audited):
+    """The change is made and audited; a viewer's is neither made nor forgotten."""
+    path = "/api/v1/pools/demo/backends/lic-a/state"
+    assert (await panel.ask("POST", path, {"state": "maint"}, role="viewer")).status == 403
+    assert panel.pools["demo"].snapshot().backends[0].admin == "ready"
+    answer = await panel.ask("POST", path, {"state": "maint"}, role="operator")
+    assert answer.content == {"pool": "demo", "backend": "lic-a", "state": "maint", "serving": None}
+    assert panel.pools["demo"].snapshot().backends[0].admin == "maint"
+    refused = "viewer is a viewer, this needs the token of an operator"
+    assert audited == [
+        f"audit: somebody from 127.0.0.1 was refused state 'demo' 'lic-a': {refused}",
+        "audit: operator (operator) from 127.0.0.1: state 'demo' 'lic-a' '{\"state\": \"maint\"}': done",
+    ]
+
+
+@pytest.mark.parametrize("body", ["{", "[]", '{"state": "gone"}', '{"state": "ready", "more": 1}', "\udc80", "{}"])
+@pytest_twisted.ensureDeferred
+async def test_a_wrong_body_is_400(panel, body):
+    """With what is wrong in it."""
+    body = body.encode("utf-8", "surrogateescape")
+    answer = await panel.ask("POST", "/api/v1/pools/demo/backends/lic-a/state", body, role="operator")
+    assert (answer.status, answer.content["error"]) == (400, "bad_request")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_reload_says_what_changed_or_why_not(panel):
+    """Its changes, or the refusal's sentence."""
+    answer = await panel.ask("POST", "/api/v1/reload", role="operator")
+    assert answer.content == {"changes": ["pools.demo.hold: changed"]}
+    panel.reload_problem = "lsproxy.yaml:3: pools: must be a mapping"
+    answer = await panel.ask("POST", "/api/v1/reload", role="operator")
+    assert (answer.status, answer.content["message"]) == (409, panel.reload_problem)
+
+
+@pytest_twisted.ensureDeferred
+async def test_on_the_unix_socket_no_token_is_needed(panel, audited):
+    """The account of the process is audited."""
+    answer = await panel.ask("POST", "/api/v1/reload", over_unix=True)
+    assert answer.status == 200
+    assert "(operator) from process" in audited[0]
+    assert audited[0].endswith("on the unix socket: reload: done")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_browser_is_sent_to_the_login_and_from_there_to_the_panel(panel):
+    """A token typed once becomes a cookie; the page needs it."""
+    assert (await panel.ask("GET", "/")).headers["location"] == "/login"
+    assert b'type="password"' in (await panel.ask("GET", "/login")).body
+    answer = await panel.ask("POST", "/login", "token=of+a+viewer")
+    assert (answer.status, answer.headers["location"]) == (303, "/")
+    cookie = answer.headers["set-cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=Strict" in cookie
+    page = await panel.ask("GET", "/", Cookie=cookie.partition(";")[0])
+    assert (page.status, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert b"demo-licenses" in page.body
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_wrong_token_stays_at_the_login(panel):
+    """No cookie, and the reason."""
+    answer = await panel.ask("POST", "/login", "token=guess")
+    assert answer.status == 401
+    assert "set-cookie" not in answer.headers
+    assert b"not in tokens.yaml" in answer.body
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_form_of_another_site_is_not_taken(panel):
+    """Nobody is logged in as somebody else by a page elsewhere."""
+    for header in ({"Origin": "http://attacker.example"}, {"Sec_Fetch_Site": "cross-site"}):
+        assert (await panel.ask("POST", "/login", "token=of+a+viewer", **header)).status == 403
+    own = f"http://127.0.0.1:{panel.port}"
+    assert (await panel.ask("POST", "/login", "token=of+a+viewer", Origin=own)).status == 303
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_login_link_counts_once_and_leaves_the_address(panel):
+    """Its code is exchanged for a cookie, and the browser goes on to an address without it."""
+    assert (await panel.ask("POST", "/api/v1/login-link", role="viewer")).status == 403
+    path = (await panel.ask("POST", "/api/v1/login-link", over_unix=True)).content["path"]
+    first = await panel.ask("GET", path)
+    assert (first.status, first.headers["location"]) == (303, "/")
+    assert first.headers["set-cookie"].startswith(COOKIE)
+    second = await panel.ask("GET", path)
+    assert second.status == 401
+    assert "set-cookie" not in second.headers

@@ -1,0 +1,114 @@
+"""Requests over real sockets: their limits, and answers that leave whatever happens."""
+
+import socket
+
+import pytest
+import pytest_twisted
+from twisted.internet import reactor
+from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
+
+from lsproxy.admin.http import MOST_BYTES, MOST_CONNECTIONS
+
+
+def speak(port, *pieces, seconds=5):
+    """Send raw bytes; all that comes back until the other side closes."""
+    with socket.create_connection(("127.0.0.1", port), seconds) as connection:
+        try:
+            for piece in pieces:
+                connection.sendall(piece)
+            connection.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # it has closed already
+        received = b""
+        try:
+            while data := connection.recv(65536):
+                received += data
+        except OSError:
+            pass
+        return received
+
+
+@pytest_twisted.ensureDeferred
+async def test_every_answer_forbids_what_it_does_not_need(panel):
+    """No caching, no framing, no sniffing, no referrer."""
+    for path in ("/healthz", "/nothing", "/api/v1/pools"):
+        headers = (await panel.ask("GET", path)).headers
+        assert headers["cache-control"] == "no-store"
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["referrer-policy"] == "no-referrer"
+        assert "frame-ancestors 'none'" in headers["content-security-policy"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_head_has_the_headers_alone(panel):
+    """As GET, without a body."""
+    answer = await panel.ask("HEAD", "/healthz")
+    assert (answer.status, answer.body) == (200, b"")
+    assert answer.headers["content-length"] == "12"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_body_of_a_megabyte_is_taken_and_no_more(panel):
+    """A license may be that long; beyond, the connection ends with 413, announced or not."""
+    fitting = b"x" * 1024 * 1024
+    assert (await panel.ask("PUT", "/api/v1/pools/demo/license", fitting, role="operator")).status == 409
+    head = b"PUT /api/v1/pools/demo/license HTTP/1.1\r\nHost: localhost\r\n"
+    said = await deferToThread(speak, panel.port, head + b"Content-Length: %d\r\n\r\n" % (MOST_BYTES + 1))
+    assert said.startswith(b"HTTP/1.1 413 ")
+    chunk = b"10000\r\n" + b"x" * 65536 + b"\r\n"
+    said = await deferToThread(speak, panel.port, head + b"Transfer-Encoding: chunked\r\n\r\n", *[chunk] * 20)
+    assert said == b"" or said.startswith(b"HTTP/1.1 413 ")
+    assert (await panel.ask("GET", "/healthz")).status == 200
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"\x00" * 100,
+        b"\xff\xfe\r\n\r\n",
+        b"GET\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET /\x00 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nno header\r\n\r\n",
+        b"POST /login HTTP/1.1\r\nContent-Length: many\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_garbage_ends_its_own_connection_only(panel, garbage):
+    """Whatever bytes come, the next request is answered."""
+    await deferToThread(speak, panel.port, garbage)
+    assert (await panel.ask("GET", "/healthz")).status == 200
+
+
+@pytest_twisted.ensureDeferred
+async def test_several_requests_on_one_connection(panel):
+    """Pipelined, they are answered in their order."""
+    one = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    other = b"GET /nothing HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    said = await deferToThread(speak, panel.port, one + one + other)
+    assert [part[1:4] for part in said.split(b"HTTP/1.1")[1:]] == [b"200", b"200", b"404"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_fault_is_answered_too(panel):
+    """The client learns that it is no fault of its own, and no more than that."""
+    panel.fault = RuntimeError("a secret detail")
+    answer = await panel.ask("GET", "/healthz")
+    panel.fault = None
+    assert (answer.status, answer.content["error"]) == (500, "fault")
+    assert b"secret" not in answer.body
+
+
+@pytest_twisted.ensureDeferred
+async def test_connections_are_bounded(panel):
+    """One too many is closed; when the others go, it is let in."""
+    taken = [socket.create_connection(("127.0.0.1", panel.port)) for _ in range(MOST_CONNECTIONS)]
+    await deferLater(reactor, 0.1)
+    assert await deferToThread(speak, panel.port, b"GET /healthz HTTP/1.0\r\n\r\n") == b""
+    for connection in taken:
+        connection.close()
+    await deferLater(reactor, 0.1)
+    assert (await panel.ask("GET", "/healthz")).status == 200

@@ -1,0 +1,102 @@
+"""How events reach one who listens."""
+
+import http.client
+import json
+import socket
+
+import pytest_twisted
+from twisted.internet import reactor
+from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
+
+from lsproxy.admin.stream import MOST_UNREAD
+from tests.lsproxy.admin.conftest import TOKENS
+
+
+class Listener:
+    """A connection that reads events; its methods block, so they are called in a thread."""
+
+    def __init__(self, port, path="/api/v1/events", **headers):
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        self._connection.request("GET", path, headers={"Authorization": f"Bearer {TOKENS['viewer']}", **headers})
+        self.answer = self._connection.getresponse()
+
+    def read(self, count):
+        """The next `count` events of the test's own."""
+        found = []
+        while len(found) < count:
+            line = self.answer.readline()
+            assert line, "the stream ended"
+            event = json.loads(line[6:]) if line.startswith(b"data: ") else None
+            if event is not None and event["event"] == "test":  # not those of the pool, whose servers are down
+                found.append(event)
+        return found
+
+    def close(self):
+        self.answer.close()
+        self._connection.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_listener_hears_what_was_and_what_comes(panel):
+    """First the backlog, then each event as it happens."""
+    panel.events.tell("test", "demo", "before", {})
+    listener = await deferToThread(Listener, panel.port)
+    assert listener.answer.headers["Content-Type"] == "text/event-stream"
+    panel.events.tell("test", None, "after", {"n": 1})
+    heard = await deferToThread(listener.read, 2)
+    assert [event["message"] for event in heard] == ["before", "after"]
+    assert heard[-1]["details"] == {"n": 1}
+    listener.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_comes_back_misses_nothing_and_hears_nothing_twice(panel):
+    """By the id of the last one it saw."""
+    for number in range(3):
+        panel.events.tell("test", "demo", f"event {number}", {})
+    first = await deferToThread(Listener, panel.port)
+    (one,) = await deferToThread(first.read, 1)
+    first.close()
+    again = await deferToThread(lambda: Listener(panel.port, **{"Last-Event-ID": one["id"]}))
+    assert [e["message"] for e in await deferToThread(again.read, 2)] == ["event 1", "event 2"]
+    again.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_look_back_ends(panel):
+    """Without following, the answer is whole when the backlog is told."""
+    panel.events.tell("test", "demo", "before", {})
+    listener = await deferToThread(Listener, panel.port, "/api/v1/events?follow=false")
+    assert b"before" in await deferToThread(listener.answer.read)
+    listener.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_listener_that_does_not_read_is_dropped(panel):
+    """Its unread events are bounded, and nobody else is held up."""
+    deaf = socket.socket()
+    deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    deaf.connect(("127.0.0.1", panel.port))
+    request = f"GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKENS['viewer']}\r\n\r\n"
+    deaf.sendall(request.encode())
+    await deferLater(reactor, 0.3)
+    assert len(panel.events._followers) == 1
+    for _ in range(150 + MOST_UNREAD):
+        panel.events.tell("test", "demo", "x" * 100_000, {})
+        await deferLater(reactor, 0)
+        if not panel.events._followers:
+            break
+    await deferLater(reactor, 0.05)
+    assert not panel.events._followers
+    deaf.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_listener_that_goes_leaves_nothing_behind(panel):
+    """Neither a follower nor a timer."""
+    listener = await deferToThread(Listener, panel.port)
+    assert len(panel.events._followers) == 1
+    listener.close()
+    await deferLater(reactor, 0.1)
+    assert not panel.events._followers
