@@ -5,6 +5,10 @@ An image is taken at the very moment a batch is cut, so it is the state after
 that batch's slot. Nothing of it is written before the slot is kept. Its parts
 are then encoded one per turn of the reactor and written one after the other;
 the record that points to them is written last.
+
+How many events no snapshot holds is counted from one tenure to the next, a
+standby doing as the server it follows does. Otherwise a server that restarts often
+would never reach the number, and leave an ever longer tail to read.
 """
 
 from typing import Final
@@ -23,14 +27,19 @@ log = Logger()
 EVENTS_BETWEEN: Final = 50_000
 
 
-class Snapshots:
-    """The snapshots of one tenure."""
+def is_due(events: int, entries: int) -> bool:
+    """Whether a snapshot of so many entries is worth its while after so many events without one."""
+    return events >= max(EVENTS_BETWEEN, 2 * entries)
 
-    def __init__(self, reactor: IReactorTime, journal: Journal, epoch: int) -> None:
+
+class Snapshots:
+    """The snapshots of one tenure; `unsnapped_events` happened before it and since the last snapshot."""
+
+    def __init__(self, reactor: IReactorTime, journal: Journal, epoch: int, unsnapped_events: int) -> None:
         self._reactor = reactor
         self._journal = journal
         self._epoch = epoch
-        self._events = 0
+        self._events = unsnapped_events
         self._image: tuple[int, Image] | None = None
         self._is_writing = False
         self._is_over = False
@@ -40,7 +49,7 @@ class Snapshots:
         self._events += events
         if self._is_writing or self._image is not None:
             return
-        if self._events >= max(EVENTS_BETWEEN, 2 * len(ledger.entries)):
+        if is_due(self._events, len(ledger.entries)):
             self._events = 0
             self._image = slot, ledger.image()
 
@@ -52,6 +61,11 @@ class Snapshots:
             Deferred.fromCoroutine(self._write(slot, image)).addErrback(
                 lambda failure: log.failure("the snapshot of slot {slot} failed", failure, slot=slot)
             )
+
+    @property
+    def unsnapped_events(self) -> int:
+        """How many events no snapshot holds, as far as this tenure knows."""
+        return self._events
 
     def stop(self) -> None:
         """The tenure is over; an unfinished snapshot stays unpublished."""

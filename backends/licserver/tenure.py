@@ -11,6 +11,12 @@ decided is kept before it is said, and the claim is confirmed.
 One append is in flight; everything decided meanwhile goes into the next. An
 append with an unknown outcome is repeated, the same batch to the same slot,
 until it is found, filled or fenced, or until `ttl` has passed.
+
+[Active seconds] stand still while the claim is not confirmed: nobody is served
+then, so no window and no wait may run out. They go on with the confirmation.
+
+[Leaving] From `stand_down` on the door stays shut, whatever is kept or confirmed
+meanwhile: an event decided after the release would be in this ledger and in no journal.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,11 +24,11 @@ from typing import Final, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
-from twisted.internet.task import LoopingCall
+from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from licserver.core.desk import Desk, Moment, Open, Saying, Says, Shut
+from licserver.core.desk import Desk, Moment, Open, Saying, Shut
 from licserver.core.events import Activated, AnyEvent, encode_batch
 from licserver.journal.interface import Claim, Journal, JournalError, SlotRefused, StaleEpoch
 from licserver.snapshots import Snapshots
@@ -44,7 +50,8 @@ class Deliver(Protocol):
 
 class Tenure:
     """
-    See the module. `claim` is the one this server has just written; `deliver`
+    See the module. `claim` is the one this server has just written;
+    `unsnapped_events` are those of the ledger that no snapshot holds; `deliver`
     says things; `ended` is called once, with the reason and whether the ledger
     still is what the journal holds.
     """
@@ -57,6 +64,7 @@ class Tenure:
         desk: Desk,
         claim: Claim,
         ttl: float,
+        unsnapped_events: int,
         deliver: Deliver,
         ended: Callable[[str, bool], None],
     ) -> None:
@@ -70,19 +78,20 @@ class Tenure:
         self.epoch = claim.epoch
         self.slot = claim.newest_slot
         self.is_over = False
-        self.confirmed_at = float("-inf")
         self._served_before = claim.active_seconds
-        self._began = reactor.seconds()
+        self._began = self._vouched_until = reactor.seconds()
         self._sent_at = self._began
         self._first_sent_at = self._began
         self._batch = b""
-        self._events = 0
         self._in_flight: list[Saying] | None = None
+        self._is_confirming = False
+        self._is_leaving = False
         self._isolated_since: float | None = None
         self._opened: Deferred[None] = Deferred()
         self._idle: list[Deferred[None]] = []
+        self._gone: list[Deferred[None]] = []
         self._retry: IDelayedCall | None = None
-        self._snapshots = Snapshots(reactor, journal, self.epoch)
+        self._snapshots = Snapshots(reactor, journal, self.epoch, unsnapped_events)
         self._ticking = LoopingCall(self._tick)
         self._ticking.clock = reactor
 
@@ -97,18 +106,25 @@ class Tenure:
         if license_text is not None:
             self._desk.license_came_into_force(license_text, license_file, moment)
         self.settle()
-        self._ticking.start(TICK_SECONDS, now=False)
+        if not self.is_over:
+            self._ticking.start(TICK_SECONDS, now=False).addErrback(self._broken)
         return self._opened
 
     def moment(self) -> Moment:
         """Now, by the clocks of this tenure."""
         boot = self._reactor.seconds()
-        return Moment(boot, self._served_before + boot - self._began, self._wall())
+        active = self._served_before + min(boot, self._vouched_until) - self._began  # See [Active seconds]
+        return Moment(boot, active, self._wall())
 
     @property
     def is_vouched(self) -> bool:
         """Whether the claim is confirmed: an append sent less than `ttl` ago succeeded."""
-        return not self.is_over and self._reactor.seconds() - self.confirmed_at < self._ttl
+        return not self.is_over and self._reactor.seconds() < self._vouched_until
+
+    @property
+    def is_serving(self) -> bool:
+        """Whether the activation is kept, and the name neither lost nor given up."""
+        return self._opened.called and not self.is_over
 
     def settle(self) -> None:
         """Keep what was decided, say what may be said."""
@@ -125,37 +141,44 @@ class Tenure:
 
     async def stand_down(self, heir: str | None, heir_address: str | None) -> None:
         """
-        Give the name up for `heir`, None for anyone. What was decided is kept and said first.
+        Give the name up for `heir`, None for anyone. What was decided is kept
+        and said first. Asked again, it only waits for the end.
 
         Raises JournalError when the journal could not be told; the tenure is over all the same.
         """
+        if self._is_leaving:
+            await self._next(self._gone)
+            return
         desk = self._desk
+        self._is_leaving = True
         desk.door = Shut("not_active", f"{desk.backend} gives the name {desk.server_name} up", heir_address)
+        self.settle()
         while self._in_flight is not None and not self.is_over:
-            idle: Deferred[None] = Deferred()
-            self._idle.append(idle)
-            await idle
+            await self._next(self._idle)
         if self.is_over:
             return
         self._stop()
         try:
-            await self._journal.release(self.epoch, heir, self.moment().active)
+            await self._release(heir)
         except JournalError:
-            self._ended("the name was given up, but the journal could not be told", False)
+            self._finish("the name was given up, but the journal could not be told", is_kept=False)
             raise
         desk.dismiss(heir_address)
         self._deliver(desk.take()[1], vouched=False)
-        self._ended("the name was given up" if heir is None else f"the name was given up for {heir}", True)
+        self._finish("the name was given up" if heir is None else f"the name was given up for {heir}", is_kept=True)
 
     def deposed(self, holder: str) -> None:
         """Another server's claim to the name was seen."""
         self._end(f"{holder} has the name")
 
     def _append(self, events: list[AnyEvent], outbox: list[Saying]) -> None:
-        self._batch = encode_batch(events)
-        self._events = len(events)
         self._in_flight = outbox
-        self._snapshots.cut(self.slot + 1, self._events, self._desk.ledger)
+        try:
+            self._batch = encode_batch(events)
+        except Exception:  # noqa: BLE001 - what cannot be written down must not stay decided either
+            self._broken(Failure())
+            return
+        self._snapshots.cut(self.slot + 1, len(events), self._desk.ledger)
         self._first_sent_at = self._reactor.seconds()
         self._send()
 
@@ -173,24 +196,23 @@ class Tenure:
         said, self._in_flight = self._in_flight, None
         assert said is not None
         self.slot += 1
-        self._confirmed(None, sent_at)
+        self._confirm_until(sent_at + self._ttl)
         self._snapshots.kept(self.slot)
         if not self._opened.called:
-            self._desk.open(self.moment())
+            if not self._is_leaving:  # See [Leaving]
+                self._desk.open(self.moment())
             self._opened.callback(None)
         self.settle()
         self._deliver(said, vouched=self.is_vouched)
         if self._in_flight is None:
-            idle, self._idle = self._idle, []
-            for waiting in idle:
-                waiting.callback(None)
+            _fire(self._idle)
 
     def _not_kept(self, failure: Failure) -> None:
         if self.is_over:
             return
         failure.trap(JournalError)
         if failure.check(StaleEpoch, SlotRefused):
-            self._end(f"the journal refused an append: {failure.value}")
+            self._end(f"the journal refused what was decided: {failure.value}")
         elif self._reactor.seconds() - self._first_sent_at >= self._ttl:
             self._end(f"the outcome of an append is unknown after {self._ttl:g} s: {failure.value}")
         else:
@@ -201,18 +223,29 @@ class Tenure:
         self._end(f"a fault in this server: {failure.value}")
 
     def _confirmed(self, _: None, sent_at: float) -> None:
-        if self.is_over:
-            return
-        self.confirmed_at = max(self.confirmed_at, sent_at)
+        self._is_confirming = False
+        if not self.is_over:
+            self._confirm_until(sent_at + self._ttl)
+            self.settle()
+
+    def _confirm_until(self, vouched_until: float) -> None:
+        now = self._reactor.seconds()
+        if now > self._vouched_until:
+            self._began += now - self._vouched_until
+            self._vouched_until = now
+        self._vouched_until = max(self._vouched_until, vouched_until)
         if self._isolated_since is not None and self.is_vouched:
-            log.info("the claim is confirmed again after {seconds:.1f} s", seconds=sent_at - self._isolated_since)
+            log.info("the claim is confirmed again after {seconds:.1f} s", seconds=now - self._isolated_since)
             self._isolated_since = None
-            self._desk.open(self.moment())
+            if not self._is_leaving:  # See [Leaving]
+                self._desk.open(self.moment())
 
     def _tick(self) -> None:
         moment = self.moment()
-        if moment.boot - self._sent_at >= self._ttl / CONFIRMATIONS_PER_TTL and self._in_flight is None:
+        is_due = moment.boot - self._sent_at >= self._ttl / CONFIRMATIONS_PER_TTL
+        if is_due and self._in_flight is None and not self._is_confirming:
             self._sent_at = moment.boot
+            self._is_confirming = True
             confirming = self._journal.confirm(self.epoch, moment.active)
             confirming.addCallbacks(self._confirmed, self._not_confirmed, callbackArgs=(moment.boot,))
             confirming.addErrback(self._broken)
@@ -223,6 +256,7 @@ class Tenure:
 
     def _not_confirmed(self, failure: Failure) -> None:
         failure.trap(JournalError)
+        self._is_confirming = False
         if self.is_over:
             return
         if failure.check(StaleEpoch):
@@ -240,8 +274,22 @@ class Tenure:
             self._isolated_since = moment.boot
             desk.door = Shut("isolated", sentence, closes=False)
         elif moment.boot - self._isolated_since >= desk.terms.resume / 3:
-            for conversation in list(desk.attached.values()):
-                desk.drop(conversation, moment)
+            desk.drop_clients(moment)
+
+    async def _release(self, heir: str | None) -> None:
+        """Tell the journal. An unknown outcome is resolved by asking the same again, for `ttl` at most."""
+        active, began = self.moment().active, self._reactor.seconds()
+        while True:
+            try:
+                await self._journal.release(self.epoch, heir, active)
+            except StaleEpoch:
+                raise
+            except JournalError:
+                if self._reactor.seconds() - began >= self._ttl:
+                    raise
+            else:
+                return
+            await deferLater(self._reactor, RETRY_SECONDS)
 
     def _stop(self) -> None:
         self.is_over = True
@@ -257,14 +305,28 @@ class Tenure:
         if self.is_over:
             return
         self._stop()
-        unsaid = (self._in_flight or []) + self._desk.take()[1]
-        self._deliver([saying for saying in unsaid if saying[2] is Says.PLAIN], vouched=False)
-        idle, self._idle = self._idle, []
-        for waiting in idle:
-            waiting.callback(None)
-        self._ended(reason, False)
+        desk = self._desk
+        unsaid, self._in_flight = (self._in_flight or []) + desk.take()[1], None
+        self._deliver(desk.unkept(unsaid, f"{desk.backend} lost the name {desk.server_name}"), vouched=False)
+        self._finish(reason, is_kept=False)
         if not self._opened.called:
             self._opened.errback(JournalError(reason))
+
+    def _finish(self, reason: str, *, is_kept: bool) -> None:
+        self._ended(reason, is_kept)
+        _fire(self._idle)
+        _fire(self._gone)
+
+    def _next(self, waiting: list[Deferred[None]]) -> Deferred[None]:
+        told: Deferred[None] = Deferred()
+        waiting.append(told)
+        return told
+
+
+def _fire(waiting: list[Deferred[None]]) -> None:
+    told, waiting[:] = list(waiting), []
+    for each in told:
+        each.callback(None)
 
 
 def isolated(reply_id: int, desk: Desk) -> Refusal:

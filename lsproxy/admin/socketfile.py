@@ -12,6 +12,7 @@ import stat
 from pathlib import Path
 from typing import Final
 
+from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IReactorUNIX
 from twisted.internet.protocol import ServerFactory
 
@@ -31,14 +32,14 @@ def listen(reactor: IReactorUNIX, path: Path, factory: ServerFactory) -> IListen
         raise SocketFileError(f"{path} is too long for a socket, set admin.socket to at most {_LONGEST_PATH} bytes")
     try:
         _clear(path)
+        # Asked first, because Twisted leaks its socket where it cannot bind it.
+        if not os.access(path.parent, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         return reactor.listenUNIX(str(path), factory, mode=MODE)
     except OSError as error:
         raise _unusable(path, error) from error
-    except Exception as error:  # Twisted's CannotListenError has the OSError inside
-        cause = getattr(error, "socketError", None)
-        if not isinstance(cause, OSError):
-            raise
-        raise _unusable(path, cause) from error
+    except CannotListenError as error:
+        raise _unusable(path, error.socketError) from error
 
 
 def _unusable(path: Path, error: OSError) -> SocketFileError:
@@ -48,9 +49,12 @@ def _unusable(path: Path, error: OSError) -> SocketFileError:
 
 def _clear(path: Path) -> None:
     try:
-        mode = path.stat(follow_symlinks=False).st_mode
-    except FileNotFoundError:
-        return
+        path.parent.stat()
+        mode = path.lstat().st_mode
+    except FileNotFoundError as error:
+        if error.filename == str(path):
+            return
+        raise
     if not stat.S_ISSOCK(mode):
         raise SocketFileError(f"cannot listen on {path}: it is no socket, move it away or set admin.socket elsewhere")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:

@@ -46,7 +46,8 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
 
     `is_lost`: its control connection ended and no new one has answered yet. `bar`: why it may get no clients
     whatever happens (unbound, another server), or None. `stable_since`: since when it stands by without a break,
-    by the clock of `Situation.now`. `ask_after`: not to be asked to take over before that time.
+    by the clock of `Situation.now`. `ask_after`: not to be asked to take over before that time; `refusal`: why
+    it did not when it was asked last.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     report: Report | None = None
     stable_since: float | None = None
     ask_after: float = 0.0
+    refusal: str | None = None
 
 
 class Situation(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,7 +133,8 @@ def state(candidate: Candidate) -> str:
     if isinstance(candidate.health, Down) or candidate.is_lost or candidate.report is None:
         return "does not answer"
     if candidate.report.role == "standby":
-        return f"stands by on journal {candidate.report.journal} and was not asked, or has not taken over yet"
+        why = f": {candidate.refusal}" if candidate.refusal else ""
+        return f"stands by on journal {candidate.report.journal}{why}"
     return f"is {candidate.report.role}"
 
 

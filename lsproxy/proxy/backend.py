@@ -71,6 +71,7 @@ class Backend:
         self.is_kept_out = False
         self.ask_after = 0.0
         self.refusals = 0
+        self.refusal: str | None = None
         self._health: Health = Unchecked()
         self._changed_at = reactor.seconds()
         self._is_lost = False
@@ -137,7 +138,7 @@ class Backend:
     @property
     def last_error(self) -> str | None:
         """The sentence on what went wrong last, None while all is well."""
-        return self._prober.complaint or self._last_error
+        return self._prober.complaint or self._last_error or self.refusal
 
     def candidate(self) -> Candidate:
         """The facts for `core.choice`."""
@@ -151,6 +152,7 @@ class Backend:
             report=self.report,
             stable_since=self._stable_since,
             ask_after=self.ask_after,
+            refusal=self.refusal,
         )
 
     def snapshot(self, connections: int) -> BackendSnapshot:

@@ -51,6 +51,7 @@ class Takeovers:
         """The status of `active` says that it is active."""
         if self.asked is not None and self.asked.name == active:
             self.asked.refusals = 0
+            self.asked.refusal = None
             self.stop()
 
     def stop(self) -> None:
@@ -80,6 +81,7 @@ class Takeovers:
 
     def _put_off(self, heir: Backend, why: str, *, is_polite: bool) -> None:
         heir.refusals += 1
+        heir.refusal = why
         longest = LONGEST_POLITE_PAUSE if is_polite else LONGEST_PAUSE
         heir.ask_after = self._reactor.seconds() + min(longest, SHORTEST_PAUSE * 2**heir.refusals)
         self.stop()

@@ -79,8 +79,8 @@ def test_an_old_connection_after_a_newer_one(system):
     with _caller(system) as old, _caller(system) as newest:
         assert old.hello(session, 2, id=30)["error"] == "superseded"
         assert newest.hello(session, 4, id=40)["held"] == [seat["handle"]]
-        with _caller(system) as old:
-            assert old.hello(session, 3, id=50)["error"] == "superseded"
+        with _caller(system) as older:
+            assert older.hello(session, 3, id=50)["error"] == "superseded"
         assert newest.ask("heartbeat")["seats"] == 1
 
 

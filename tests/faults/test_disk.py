@@ -3,6 +3,9 @@
 import errno
 import itertools
 import os
+from pathlib import Path
+
+import pytest
 
 from tests.faults.process import Child, wait_for
 from tests.faults.system import UNSHARE, System
@@ -56,7 +59,8 @@ def test_a_journal_replaced_in_use(pair):
     keeper.assert_keeps()
 
 
-def test_a_full_disk(make_system, tmp_path, root):
+@pytest.mark.root
+def test_a_full_disk(make_system, tmp_path):
     """On a full disk nobody serves and nobody dies; with room again the same servers go on, all promises kept."""
     folder = tmp_path / "disk"
     folder.mkdir()
@@ -67,12 +71,12 @@ def test_a_full_disk(make_system, tmp_path, root):
     try:
         wait_for(lambda: os.path.ismount(inside), "the disk is mounted")
         before = [NSENTER, f"--mount=/proc/{disk.pid}/ns/mnt"]
-        _fill_and_empty(make_system(journal_folder=folder, before=before), f"{inside}/ballast")
+        _fill_and_empty(make_system(journal_folder=folder, before=before), Path(inside, "ballast"))
     finally:
         disk.kill()
 
 
-def _fill_and_empty(system: System, ballast: str) -> None:
+def _fill_and_empty(system: System, ballast: Path) -> None:
     system.start()
     keeper = system.keeper()
     keeper.checkout("cad", count=2)
@@ -80,19 +84,17 @@ def _fill_and_empty(system: System, ballast: str) -> None:
         _fill(ballast)
         _wait_for_nobody(system)
         assert all(server.is_running for server in system.servers.values())
-        os.unlink(ballast)
+        ballast.unlink()
         system.wait_active()
         load.wait_for_grants()
     assert any("full" in server.log for server in system.servers.values())
     keeper.assert_keeps()
 
 
-def _fill(ballast: str) -> None:
-    with open(ballast, "wb", buffering=0) as file:
-        try:
-            file.writelines(bytes(4096) for _ in itertools.count())
-        except OSError as problem:
-            assert problem.errno == errno.ENOSPC
+def _fill(ballast: Path) -> None:
+    with ballast.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space left") as problem:
+        file.writelines(bytes(4096) for _ in itertools.count())
+    assert problem.value.errno == errno.ENOSPC
 
 
 def _wait_for_nobody(system: System) -> None:

@@ -83,14 +83,26 @@ def settle(file: JournalFile, connection: Connection, seconds: Callable[[], floa
 
 
 def accept_copy(path: Path) -> None:
-    """Go on from the journal at `path` although it is a copy. Raises JournalUnusable while anybody uses it."""
+    """
+    Go on from the journal at `path` although it is a copy; nothing to do if it is none.
+
+    Raises JournalUnusable while anybody uses it. What else is wrong with the file, `open_journal` says.
+    """
     file = JournalFile(path)
     file.check_usable()
+    here = Place.of(path)
+    try:
+        with closing(sqlite3.connect(file.uri("ro&immutable=1"), uri=True)) as connection:
+            is_original = _noted(connection.cursor()).inode == here.inode
+    except sqlite3.Error:
+        return
+    if is_original:
+        return
     if file.log_bytes():
         raise JournalUnusable(
             f"{path}-wal is left beside the copy; it belongs to another state of the journal, so remove it first"
         )
-    if not _note_alone(file, Place.of(path)):
+    if not _note_alone(file, here):
         raise JournalUnusable(f"{path} is in use; stop the license servers that use it first")
 
 

@@ -32,8 +32,8 @@ log = Logger()
 class ThreadReactor(Protocol):
     """What a thread needs of the reactor."""
 
-    def callFromThread(self, callable: Callable[..., Any], *args: Any) -> None:  # noqa: A002 - Twisted's name for it
-        """Have `callable` called in the reactor thread, soon."""
+    def callFromThread(self, call: Callable[..., Any], /, *args: Any) -> None:
+        """Have `call` called in the reactor thread, soon."""
 
     def seconds(self) -> float:
         """The reactor's clock."""

@@ -166,6 +166,12 @@ def test_reason_names_each_backend():
     assert reason == "a is isolated; b does not answer"
 
 
+def test_reason_names_the_refusal():
+    """A standby that refused to take over is the reason with what it said."""
+    refused = backend("a", ask_after=NOW + 1, refusal="a did not take over: not yet")
+    assert decision(refused).reason == "a stands by on journal j1: a did not take over: not yet"
+
+
 candidates = st.lists(
     st.builds(
         Candidate,

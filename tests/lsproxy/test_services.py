@@ -1,0 +1,182 @@
+"""Pools and listeners that become those of another configuration, on real sockets; the license servers are down."""
+
+import socket
+
+import msgspec
+import pytest
+import pytest_twisted
+import yaml
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+
+from lsproxy.cli.demo_files import prepare
+from lsproxy.config.check import load_config
+from lsproxy.errors import LsproxyError
+from lsproxy.proxy.memory import InMemory
+from lsproxy.services import LicenseLostError, Services
+from tests.faults.system import free_port
+
+
+class Running:
+    """Services and the file they came from."""
+
+    def __init__(self, demo):
+        self.demo = demo
+        self.path = demo.proxy_config
+        self.original = self.path.read_text()
+        self.services = Services(reactor, load_config(self.path), InMemory(), lambda: 0.5, lambda *_: None)
+
+    async def change(self, edit):
+        """The file edited as a tree and taken; the changes that were said."""
+        tree = yaml.safe_load(self.path.read_text())
+        edit(tree)
+        self.path.write_text(yaml.safe_dump(tree, sort_keys=False))
+        return await self.services.change(load_config(self.path))
+
+    def clients(self, pool="demo"):
+        return self.services.pools[pool].snapshot().clients
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    return prepare(tmp_path_factory.mktemp("demo"), free_port(), free_port())
+
+
+@pytest.fixture
+def running(demo):
+    running = Running(demo)
+    pytest_twisted.blockon(Deferred.fromCoroutine(running.services.start()))
+    yield running
+    running.path.write_text(running.original)
+    pytest_twisted.blockon(Deferred.fromCoroutine(running.services.stop_listening()))
+    pytest_twisted.blockon(running.services.stop_pools())
+
+
+def is_listening(port):
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+async def connect(port):
+    client = socket.create_connection(("127.0.0.1", port), 5)
+    await deferLater(reactor, 0.05)
+    return client
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_listener_moves_without_dropping_who_is_connected(running):
+    """The new address accepts, the old one does not, its client is still there."""
+    port = free_port()
+    with await connect(running.demo.port):
+        said = await running.change(lambda tree: tree["listen"]["licenses"].update(address=f"127.0.0.1:{port}"))
+        assert said == ["listen.licenses.address: changed"]
+        assert is_listening(port)
+        assert not is_listening(running.demo.port)
+        await deferLater(reactor, 0.05)
+        assert running.clients() >= 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_pool_changes_without_dropping_who_is_connected(running):
+    """Hold, health, a backend more and one less."""
+
+    def edit(tree):
+        pool = tree["pools"]["demo"]
+        pool["hold"] = 3
+        pool["backends"]["lic-c"] = {"address": f"127.0.0.1:{free_port()}"}
+        del pool["backends"]["lic-b"]
+
+    with await connect(running.demo.port):
+        await running.change(edit)
+        picture = running.services.pools["demo"].snapshot()
+        assert picture.clients == 1
+        assert picture.hold == 3
+        assert [backend.name for backend in picture.backends] == ["lic-a", "lic-c"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_pools_and_listeners_come_and_go(running):
+    """A pool that goes closes its clients, the others keep theirs."""
+    port = free_port()
+
+    def add(tree):
+        tree["pools"]["more"] = tree["pools"]["demo"]
+        tree["listen"]["more"] = {"address": f"127.0.0.1:{port}", "pool": "more"}
+
+    def remove(tree):
+        del tree["pools"]["more"]
+        del tree["listen"]["more"]
+
+    with await connect(running.demo.port):
+        assert await running.change(add) == ["listen.more: added", "pools.more: added"]
+        with await connect(port) as leaving:
+            assert running.clients("more") == 1
+            assert await running.change(remove) == ["listen.more: removed", "pools.more: removed"]
+            await deferLater(reactor, 0.05)
+            assert leaving.recv(1) == b""
+        assert list(running.services.pools) == list(running.services.operators) == ["demo"]
+        assert running.clients() == 1
+        assert not is_listening(port)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_listener_on_its_old_address_may_get_another_pool(running):
+    """Who comes from now on is the other pool's."""
+
+    def edit(tree):
+        tree["pools"]["more"] = tree["pools"]["demo"]
+        tree["listen"]["licenses"]["pool"] = "more"
+
+    with await connect(running.demo.port):
+        await running.change(edit)
+        with await connect(running.demo.port):
+            assert (running.clients("demo"), running.clients("more")) == (1, 1)
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_address_that_is_taken_leaves_everything_as_it_was(running):
+    """Also what could have been done is not."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+
+        def edit(tree):
+            tree["pools"]["demo"]["hold"] = 3
+            tree["listen"]["fine"] = {"address": f"127.0.0.1:{free_port()}", "pool": "demo"}
+            tree["listen"]["more"] = {"address": f"127.0.0.1:{taken.getsockname()[1]}", "pool": "demo"}
+
+        before = running.services.config
+        with pytest.raises(LsproxyError, match="the address is in use"):
+            await running.change(edit)
+        assert running.services.config is before
+        assert running.services.pools["demo"].snapshot().hold == 10
+        assert not is_listening(load_config(running.path).listen["fine"].address.port)
+        assert is_listening(running.demo.port)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_license_that_was_good_is_not_given_up_for_a_forged_one(running):
+    """The old one goes on, and the sentence says what is wrong with the new."""
+    path = running.demo.folder / "demo.lic"
+    good = path.read_text()
+    path.write_text(good.replace(" 25 ", " 9999 ").replace(" 5 ", " 500 "))
+    try:
+        with pytest.raises(LicenseLostError, match="no validly signed line any more"):
+            await running.change(lambda tree: tree["pools"]["demo"].update(hold=3))
+    finally:
+        path.write_text(good)
+    assert running.services.pools["demo"].snapshot().hold == 10
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_needs_a_restart_is_refused(running):
+    """By its key."""
+    with pytest.raises(LsproxyError, match=r"pools\.demo\.server_name cannot change while lsproxy runs"):
+        await running.change(lambda tree: tree["pools"]["demo"].update(server_name="other"))
+
+
+@pytest_twisted.ensureDeferred
+async def test_no_change_is_no_change(running):
+    """Read again, nothing is touched."""
+    before = msgspec.structs.asdict(running.services.config)
+    assert await running.change(lambda tree: None) == []
+    assert msgspec.structs.asdict(running.services.config) == before
