@@ -137,7 +137,7 @@ def reread(server: str | None, token_file: Path | None, config: Path | None) -> 
     Example: licserver reread -c /etc/licserver/licserver.yaml
     """
     _ask({"op": "reread"}, server, token_file, config)
-    click.echo("the license file is in force")
+    click.echo("the license file was read again; on the active server it is in force")
 
 
 @commands.command()

@@ -4,6 +4,7 @@ from typing import Protocol as Interface
 from typing import cast
 
 import msgspec
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
@@ -11,9 +12,10 @@ from zope.interface import implementer
 
 from licserver.core.conversation import Conversation
 from licserver.core.desk import Desk, Moment
+from lsproxy.net.keepalive import keep_alive
 from lsproxy.net.transport import Transport
 from lsproxy.seat.lines import REQUEST_LIMIT, LineSplitter
-from lsproxy.seat.messages import Refusal, decode_request, encode
+from lsproxy.seat.messages import Refusal, Request, decode_request, encode
 
 CLOSING_SECONDS = 5.0
 
@@ -40,8 +42,9 @@ class Connection(Protocol):
     transport: Transport
     is_closed = False
 
-    def __init__(self, server: Served) -> None:
+    def __init__(self, server: Served, connections: "Connections") -> None:
         self._server = server
+        self._connections = connections
         self._lines = LineSplitter(REQUEST_LIMIT)
         self._has_ended = False
         self.conversation: Conversation | None = None
@@ -49,8 +52,9 @@ class Connection(Protocol):
     def connectionMade(self) -> None:
         """The conversation begins."""
         self.transport.setTcpNoDelay(True)
-        self.transport.setTcpKeepAlive(True)
+        keep_alive(self.transport)
         self.transport.registerProducer(self, True)
+        self._connections.opened(self)
         peer = self.transport.getPeer()
         server = self._server
         self.conversation = Conversation(server.desk, getattr(peer, "host", "?"), self, server.moment())
@@ -61,7 +65,9 @@ class Connection(Protocol):
         conversation = cast(Conversation, self.conversation)
         moment = server.moment()
         for line in lines.feed(data):
-            conversation.receive(decode_request(line), moment)
+            if conversation.is_over:
+                break
+            conversation.receive(_decode(line), moment)
         if lines.is_overflowing and not conversation.is_over:
             sentence = f"a request is at most {REQUEST_LIMIT} bytes long"
             conversation.receive(Refusal(0, "bad_request", sentence), moment)
@@ -110,6 +116,7 @@ class Connection(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: ARG002 whatever the reason
         """The conversation is over, unless it was before."""
         self.is_closed = True
+        self._connections.closed(self)
         if self.conversation is not None:
             self._server.desk.lost(self.conversation, self._server.moment())
             self._server.settle()
@@ -133,7 +140,38 @@ class Connections(Factory):
 
     def __init__(self, server: Served) -> None:
         self._server = server
+        self._open: set[Connection] = set()
+        self._emptied: Deferred[None] | None = None
 
     def buildProtocol(self, addr: object) -> Connection:  # noqa: ARG002 any client is served
         """A client was accepted."""
-        return Connection(self._server)
+        return Connection(self._server, self)
+
+    def opened(self, connection: Connection) -> None:
+        """A connection is there."""
+        self._open.add(connection)
+
+    def closed(self, connection: Connection) -> None:
+        """A connection is gone."""
+        self._open.discard(connection)
+        if self._emptied is not None and not self._open:
+            emptied, self._emptied = self._emptied, None
+            emptied.callback(None)
+
+    def close(self) -> Deferred[None]:
+        """Hang up on every client; fires when all are gone. May be cancelled."""
+        self._emptied = Deferred()
+        closing = self._emptied
+        for connection in list(self._open):
+            connection.hang_up()
+        if not self._open:
+            self._emptied = None
+            closing.callback(None)
+        return closing
+
+
+def _decode(line: bytes) -> Request | Refusal:
+    try:
+        return decode_request(line)
+    except RecursionError:
+        return Refusal(0, "bad_request", "a request is nested too deeply to be one of this protocol")

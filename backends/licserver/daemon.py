@@ -5,6 +5,7 @@ import os
 import secrets
 import signal
 import time
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
@@ -22,6 +23,7 @@ from licserver.journal.interface import Journal, Member
 from licserver.journal.process import this_process
 from licserver.journal.sqlite import open_journal
 from licserver.journal.sqlite_place import accept_copy
+from licserver.journal.worker import Worker
 from licserver.licenses import LicenseRefused, Licenses
 from licserver.peer import LIFE_SECONDS, Peers
 from licserver.server import Identity, Server
@@ -33,6 +35,7 @@ from lsproxy.license.keys import load_public_key
 from lsproxy.license.machine import machine_hostids
 from lsproxy.net import tls
 from lsproxy.net.address import Address, parse_address
+from lsproxy.net.descriptors import raise_descriptor_limit
 from lsproxy.net.endpoints import client_endpoint, server_endpoint
 from lsproxy.net.reactor import BoottimeReactor, install
 from lsproxy.secretfile import read_secret
@@ -41,6 +44,7 @@ log = Logger()
 
 _ANY_ADDRESS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 what a wildcard is asked at, not bound to
 _YOUNGEST_GENERATION: Final = 50_000
+_FAREWELL_SECONDS: Final = 1.0
 
 
 class CannotServe(LicserverError):
@@ -50,6 +54,7 @@ class CannotServe(LicserverError):
 def serve(path: Path) -> int:
     """Run the server that `path` configures until it is stopped. The exit status. Raises ConfigError."""
     config = load_config(path)
+    raise_descriptor_limit()
     reactor = install()
     logs.begin(config.log.format)
     gc.set_threshold(_YOUNGEST_GENERATION, 20, 50)
@@ -69,6 +74,8 @@ class Service:
         self._config = config
         self._port: IListeningPort | None = None
         self._server: Server | None = None
+        self._connections: Connections | None = None
+        self._is_stopping = False
         self.status = 0
         self.fault = ""
 
@@ -80,7 +87,10 @@ class Service:
         Deferred.fromCoroutine(self._start()).addErrback(self._cannot_start)
 
     def stop(self) -> None:
-        """Give everything back and end the reactor."""
+        """Give everything back and end the reactor. Asked again, it goes on with that."""
+        if self._is_stopping:
+            return
+        self._is_stopping = True
         systemd.notify("STOPPING=1")
         Deferred.fromCoroutine(self._stop()).addErrback(self._cannot_stop)
 
@@ -116,6 +126,7 @@ class Service:
         member = Member(config.name, secrets.token_hex(16), str(config.advertise), this_process(), str(ask_at))
         identity = Identity(member, config.server_name, config.redundancy.scheme, version("lsproxy"), licenses.hostids)
         token = None if config.token_file is None else read_secret(config.token_file)
+        writer = Worker(self._reactor, "state writer")
         server = Server(
             reactor=self._reactor,
             wall=time.time,
@@ -126,19 +137,21 @@ class Service:
             journal=journal,
             licenses=licenses,
             peers=Peers(self._reactor, self._peer, token, config.ttl),
-            remember=seen.remember,
+            remember=lambda journal_id, epoch: writer.do(partial(seen.remember, journal_id, epoch)),
             stopping=self.stop,
         )
         endpoint = server_endpoint(self._reactor, listen.host, listen.port)
         if config.listen.tls is not None:
             options = tls.server_tls(config.listen.tls.certificate, config.listen.tls.key, config.listen.tls.client_ca)
             endpoint = tls.wrap_server(self._reactor, endpoint, options)
-        self._port = await endpoint.listen(Connections(server))
-        await journal.join(member)
-        await server.start()
+        self._connections = Connections(server)
+        self._port = await endpoint.listen(self._connections)
+        await server.read_journal()
         reason = server.why_not_ready()
         if reason:
             raise CannotServe(reason)
+        await journal.join(member)
+        await server.start()
         return server
 
     async def _refuse_twice(self, journal: Journal) -> None:
@@ -175,7 +188,9 @@ class Service:
         if not failure.check(LicserverError, LsproxyError):
             log.failure("the server could not start", failure)
             self.status = 1
-        self._reactor.stop()
+        if not self._is_stopping:
+            self._is_stopping = True
+            self._reactor.stop()
 
     async def _stop(self) -> None:
         if self._port is not None:
@@ -184,6 +199,9 @@ class Service:
         if self._server is not None:
             server, self._server = self._server, None
             await server.stop()
+        if self._connections is not None:
+            farewell = self._connections.close()
+            await farewell.addTimeout(_FAREWELL_SECONDS, self._reactor, onTimeoutCancel=lambda *_: None)
         self._reactor.stop()
 
     def _cannot_stop(self, failure: Failure) -> None:

@@ -73,7 +73,9 @@ class Follower:
                     self.ledger.apply(event)
             except (LookupError, ValueError) as problem:
                 self._begin_anew()
-                raise JournalUnusable(f"journal: slot {slot} does not fit the slots before it: {problem!r}") from problem
+                raise JournalUnusable(
+                    f"journal: slot {slot} does not fit the slots before it: {problem!r}"
+                ) from problem
             self.unsnapped_events += len(events)
         self.slot = slot
 

@@ -10,7 +10,7 @@ from twisted.python.failure import Failure
 
 from licserver.core import role
 from licserver.core.conversation import Conversation
-from licserver.core.desk import Open, Says
+from licserver.core.desk import Open, Says, Shut
 from licserver.errors import LicserverError
 from licserver.licenses import LicenseRefused
 from lsproxy.seat.messages import (
@@ -90,9 +90,11 @@ class Operations:
         if server.tenure is None:
             self._say(conversation, Refusal(request.id, "not_active", f"{name} is not active"))
             return
-        addresses = {member.name: member.address for member, _ in await server.journal.members()}
+        members = await server.journal.members()
+        addresses = {member.name: member.address for member, is_running in members if is_running}
         if request.to is not None and request.to not in addresses:
-            sentence = f"{request.to} is no member of {server.identity.server_name}; there are {', '.join(addresses)}"
+            running = ", ".join(addresses)
+            sentence = f"{request.to} is no running member of {server.identity.server_name}; running are {running}"
             self._say(conversation, Refusal(request.id, "not_permitted", sentence))
             return
         if server.tenure is not None:
@@ -123,6 +125,8 @@ class Operations:
         server = self._server
         server.licenses.check_new(text, str(server.licenses.path))
         desk = server.desk
+        if server.tenure is not None and isinstance(desk.door, Shut):
+            raise LicenseRefused(f"the license in force stays for now: {desk.door.message}")
         if isinstance(desk.door, Open) and text != desk.ledger.license_text:
             desk.license_came_into_force(text, str(server.licenses.path), server.moment())
             log.info("another license text is in force: {digest}", digest=server.licenses.digest(text))

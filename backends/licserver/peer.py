@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 from twisted.internet import defer
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectError, ConnectionClosed
+from twisted.internet.error import ConnectError, ConnectingCancelledError, ConnectionClosed
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
@@ -84,7 +84,9 @@ class Peers:
             if is_alive:
                 return Answered("refuses", f"it answers, but was not done after {self._patience:g} s")
             return Silent()
-        except (ConnectError, ConnectionClosed):
+        except (ConnectError, ConnectionClosed, ConnectingCancelledError):
+            if is_alive:
+                return Answered("refuses", "it answers, but closed the connection before it was done")
             return Silent()
         finally:
             asking.give_up()

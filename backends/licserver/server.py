@@ -18,14 +18,16 @@ from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from licserver.connection import Connection
 from licserver.core import role
 from licserver.core.desk import Desk, Moment, Saying, Says, Shut
 from licserver.core.sessions import Terms
 from licserver.core.usage import rfc3339
+from licserver.errors import LicserverError
 from licserver.follower import Follower
-from licserver.journal.interface import Claim, ClaimMoved, Journal, JournalError, Member
+from licserver.journal.interface import Claim, ClaimMoved, Journal, JournalError, JournalUnusable, Member
 from licserver.licenses import LicenseRefused, Licenses
 from licserver.operations import Operations
 from licserver.peer import Peers
@@ -53,7 +55,7 @@ class Identity(msgspec.Struct, frozen=True):
 class Server:
     """
     See the module. `remember` is told the journal id and each epoch this server
-    takes; `stopping` is called when an operator asks it to stop.
+    sees, and keeps them; `stopping` is called when an operator asks it to stop.
     """
 
     def __init__(
@@ -67,7 +69,7 @@ class Server:
         journal: Journal,
         licenses: Licenses,
         peers: Peers,
-        remember: Callable[[str, int], None],
+        remember: Callable[[str, int], Deferred[None]],
         stopping: Callable[[], None],
     ) -> None:
         self._reactor = reactor
@@ -86,8 +88,8 @@ class Server:
         self._started_at = reactor.seconds()
         self._started_with: tuple[int, int] | None = None
         self._claim: Claim | None = None
-        self._changed_at = self._holder_since = self._started_at
-        self._try_after = self._started_at
+        self._changed_at = self._holder_since = self._epoch_since = self._started_at
+        self._try_after = self._follow_after = self._started_at
         self._taking = DeferredLock()
         self._following = DeferredLock()
         self._is_stopping = False
@@ -95,12 +97,15 @@ class Server:
         self._refreshing = LoopingCall(self._refresh)
         self._looking.clock = self._refreshing.clock = reactor
 
-    async def start(self) -> None:
-        """Read the journal, then follow it, and take the name when it is free. Raises JournalError."""
+    async def read_journal(self) -> None:
+        """Become warm; from now on `why_not_ready` knows. Raises JournalError."""
         claim = await self.journal.claim()
         self._started_with = claim.epoch, claim.confirmations
         await self._follow(claim)
         self._claim_seen(claim)
+
+    async def start(self) -> None:
+        """Follow the journal that was read, and take the name when it is free. Raises JournalError."""
         self._watch = self.journal.watch(self._claim_seen)
         await self._refresh()
         self._looking.start(LOOK_SECONDS, now=False)
@@ -114,8 +119,9 @@ class Server:
                 looping.stop()
         self._watch.stop()
         try:
-            if self.tenure is not None:
-                await self.tenure.stand_down(None, None)
+            async with _held(self._taking):  # a takeover under way comes to its end first
+                if self.tenure is not None:
+                    await self.tenure.stand_down(None, None)
             await self.journal.leave(self.identity.member)
         except JournalError as problem:
             log.warn("stopping: {problem}", problem=problem)
@@ -170,26 +176,39 @@ class Server:
 
     # --- the active name -------------------------------------------------------
 
-    async def take_over(self, reason: str, after_epoch: int | None, force: bool) -> role.Refuse | int:
-        """Take the name, step by step. The epoch if this server has it now, otherwise why not. Raises JournalError."""
+    async def take_over(
+        self, reason: str, after_epoch: int | None, force: bool, only_if_free: bool = False
+    ) -> role.Refuse | int:
+        """
+        Take the name, step by step; with `only_if_free`, as long as nobody confirms it.
+
+        The epoch if this server has the name now, otherwise why not. Raises JournalError.
+        """
         async with _held(self._taking):
+            me = self.identity.member
+            judged: tuple[int, Member | None] | None = None
             answers: tuple[role.Answer, ...] = ()
             ended = False
             for _ in range(MOST_STEPS):
-                claim = await self.journal.claim()
-                self._claim_seen(claim)
+                claim = await self._present_claim()
+                if self._is_stopping:
+                    return role.Refuse("not_permitted", f"{me.name} is stopping")
+                if only_if_free and not self._is_free(claim):
+                    return role.Refuse("stale", f"{_holder(claim)} has the name and confirms it")
+                if (claim.epoch, claim.holder) != judged:  # what another holder answered says nothing of this one
+                    judged, answers, ended = (claim.epoch, claim.holder), (), False
+                now = self._reactor.seconds()
                 seen = role.Seen(
-                    age=self._reactor.seconds() - self._holder_since,
+                    age=now - self._holder_since,
+                    epoch_age=now - self._epoch_since,
                     is_dead=self.journal.holder_is_dead(claim),
                     answers=answers,
                     ended=ended,
                 )
-                me = self.identity.member
-                wish = role.Wish(me.name, me.instance, after_epoch, force, self._why_not(claim))
+                is_serving = self.tenure is not None
+                wish = role.Wish(me.name, me.instance, after_epoch, force, self._why_not(claim), is_serving)
                 match role.next_step(claim, wish, seen, self._ttl):
                     case role.AlreadyActive():
-                        if self.tenure is None:
-                            return role.Refuse("not_permitted", f"{me.name} is about to lose the name")
                         return claim.epoch
                     case role.Refuse() as refusal:
                         return refusal
@@ -205,27 +224,34 @@ class Server:
                         try:
                             taken = await self.journal.activate(claim, me, hold_down)
                         except ClaimMoved:
-                            answers, ended = (), False
                             continue
                         return await self._serve(taken, claim, reason)
                     case other:
                         assert_never(other)
             return role.Refuse("not_permitted", "the claim to the name kept changing; try again")
 
+    async def _present_claim(self) -> Claim:
+        """The claim as it is, with the ledger caught up: whether this server may serve is judged by both."""
+        claim = await self.journal.claim()
+        if self._is_behind(claim):  # the answer was late, or the journal has gone back
+            claim = await self.journal.claim()
+            if self._is_behind(claim):
+                sentence = f"the journal is at epoch {claim.epoch}, but was further: it was replaced by an older copy"
+                raise JournalUnusable(sentence)
+        self._claim_seen(claim)
+        await self._follow(claim)
+        return claim
+
     async def _serve(self, claim: Claim, judged: Claim, reason: str) -> int | role.Refuse:
-        async with _held(self._following):
-            await self._follower.catch_up(claim.newest_slot)
-        self._adopt_ledger()
+        self._claim_seen(claim)
         try:
-            text = self._text_to_bring(judged)
-        except LicenseRefused as refused:
-            await self.journal.release(claim.epoch, None, claim.active_seconds)
-            return role.Refuse("not_permitted", str(refused))
-        tenure = Tenure(
-            self._reactor, self._wall, self.journal, self.desk, claim, self._ttl, self.deliver, self._tenure_ended
-        )
-        self.tenure = tenure
-        await tenure.open(text, str(self.licenses.path))
+            opened = await self._begin_tenure(claim, judged)
+        except (JournalError, LicenseRefused) as problem:
+            await self._give_back(claim)
+            if isinstance(problem, LicenseRefused):
+                return role.Refuse("not_permitted", str(problem))
+            raise
+        await opened
         log.info(
             "active: {name} has {server_name} in epoch {epoch} ({reason})",
             name=self.identity.member.name,
@@ -233,9 +259,33 @@ class Server:
             epoch=claim.epoch,
             reason=reason,
         )
-        self._remember(self.journal.journal_id, claim.epoch)
         self._operations.note_license()
         return claim.epoch
+
+    async def _begin_tenure(self, claim: Claim, judged: Claim) -> Deferred[None]:
+        async with _held(self._following):
+            await self._follower.catch_up(claim.newest_slot)
+            self.desk.replace_ledger(self._follower.ledger)
+            text = self._text_to_bring(judged)
+            self.tenure = Tenure(
+                self._reactor,
+                self._wall,
+                self.journal,
+                self.desk,
+                claim,
+                self._ttl,
+                self._follower.unsnapped_events,
+                self.deliver,
+                self._tenure_ended,
+            )
+            return self.tenure.open(text, str(self.licenses.path))
+
+    async def _give_back(self, claim: Claim) -> None:
+        """A name that was taken and cannot be served is for anyone; what cannot be told runs out with `ttl`."""
+        try:
+            await self.journal.release(claim.epoch, None, claim.active_seconds)
+        except JournalError as problem:
+            log.error("the name could not be given back: {problem}", problem=problem)
 
     def _text_to_bring(self, judged: Claim) -> str | None:
         """The own file's text if it comes into force now. Raises LicenseRefused if nothing can be served."""
@@ -265,46 +315,60 @@ class Server:
         log.warn("no longer active: {reason}", reason=reason)
         tenure, self.tenure = self.tenure, None
         assert tenure is not None
-        self._try_after = self._changed_at = self._reactor.seconds() + self._ttl / 2
+        now = self._reactor.seconds()
+        self._changed_at, self._try_after = now, now + self._ttl / 2
         if is_kept:
-            self._follower.slot = tenure.slot
+            self._follower.slot, self._follower.unsnapped_events = tenure.slot, tenure.unsnapped_events
         else:
             for conversation in list(self.desk.attached.values()):
                 connection = conversation.transport
                 assert isinstance(connection, Connection)
                 connection.abort()
             self._follower = Follower(self.journal, self.licenses.read_pools)
-            self._adopt_ledger()
-        self._shut_door()
-
-    def _adopt_ledger(self) -> None:
-        if self.desk.ledger is not self._follower.ledger or self.tenure is None:
             self.desk.replace_ledger(self._follower.ledger)
+            if not self._is_stopping:
+                Deferred.fromCoroutine(self._present_claim()).addErrback(self._cannot_follow)
+        self._shut_door()
 
     # --- standing by -----------------------------------------------------------
 
     def _claim_seen(self, claim: Claim) -> None:
+        if self._is_behind(claim):
+            return
         before, self._claim = self._claim, claim
         now = self._reactor.seconds()
+        if before is None or before.epoch != claim.epoch:
+            self._epoch_since = now
+            self._remember(self.journal.journal_id, claim.epoch).addErrback(self._cannot_remember)
         if before is None or (before.epoch, before.confirmations) != (claim.epoch, claim.confirmations):
             self._changed_at = now
         if before is None or (before.epoch, before.holder) != (claim.epoch, claim.holder):
             self._holder_since = self._changed_at = now
         if self.tenure is None:
             self._shut_door()
-            if not self._taking.locked:
+            if not self._taking.locked and not self._is_stopping and now >= self._follow_after:
                 Deferred.fromCoroutine(self._follow(claim)).addErrback(self._cannot_follow)
         elif claim.epoch > self.tenure.epoch:
             self.tenure.deposed(_holder(claim))
+
+    def _is_behind(self, claim: Claim) -> bool:
+        return self._claim is not None and claim.epoch < self._claim.epoch
 
     async def _follow(self, claim: Claim) -> None:
         async with _held(self._following):
             if self.tenure is None:
                 await self._follower.catch_up(claim.newest_slot)
-                self._adopt_ledger()
+                if self.desk.ledger is not self._follower.ledger:
+                    self.desk.replace_ledger(self._follower.ledger)
 
     def _cannot_follow(self, failure: object) -> None:
+        self._follow_after = self._reactor.seconds() + self._ttl
         log.error("the journal cannot be followed: {problem}", problem=getattr(failure, "value", failure))
+
+    def _cannot_remember(self, failure: Failure) -> None:
+        log.error(
+            "{problem}; an older copy of the journal might not be noticed at the next start", problem=failure.value
+        )
 
     def _shut_door(self) -> None:
         holder = None if self._claim is None else self._claim.holder
@@ -317,25 +381,40 @@ class Server:
 
     def _look(self) -> None:
         """Is the name free for this server?"""
-        self.desk.tick(self.moment())
-        self.settle()
+        try:
+            self.desk.tick(self.moment())
+            self.settle()
+            self._take_if_free()
+        except Exception:  # noqa: BLE001 - a server that looks no more would never take the name again
+            log.failure("looking after the connections and the name failed")
+
+    def _take_if_free(self) -> None:
         now, claim = self._reactor.seconds(), self._claim
         if self.tenure is not None or claim is None or self._taking.locked or now < self._try_after:
             return
-        unchanged = now - self._changed_at
-        is_dead = self.journal.holder_is_dead(claim)
-        if role.is_free(claim, self.identity.member.name, unchanged, is_dead, self._ttl):
+        if self._is_free(claim):
             self._try_after = now + self._ttl / 2
             reason = "the name is free" if claim.holder is None else f"{_holder(claim)} is gone"
-            taking = Deferred.fromCoroutine(self.take_over(reason, claim.epoch, force=False))
+            taking = Deferred.fromCoroutine(self.take_over(reason, claim.epoch, force=False, only_if_free=True))
             taking.addCallbacks(self._tried, self._cannot_take)
+
+    def _is_free(self, claim: Claim) -> bool:
+        me, unchanged = self.identity.member, self._reactor.seconds() - self._changed_at
+        try:
+            is_dead = self.journal.holder_is_dead(claim)
+        except JournalError:  # out of descriptors, it cannot be looked at
+            is_dead = False
+        return role.is_free(claim, me.name, me.instance, unchanged, is_dead, self._ttl)
 
     def _tried(self, outcome: role.Refuse | int) -> None:
         if isinstance(outcome, role.Refuse):
             log.warn("the name was not taken: {message}", message=outcome.message)
 
-    def _cannot_take(self, failure: object) -> None:
-        log.error("the name cannot be taken: {problem}", problem=getattr(failure, "value", failure))
+    def _cannot_take(self, failure: Failure) -> None:
+        if failure.check(LicserverError):
+            log.error("the name cannot be taken: {problem}", problem=failure.value)
+        else:
+            log.failure("the name cannot be taken", failure)
 
     async def _refresh(self) -> None:
         try:
@@ -348,7 +427,7 @@ class Server:
 
     def role(self) -> str:
         """This server's role, as `status` says it."""
-        if self.tenure is None:
+        if self.tenure is None or not self.tenure.is_serving:
             return "standby"
         return "active" if self.tenure.is_vouched else "isolated"
 

@@ -139,6 +139,11 @@ class Tenure:
         elif desk.outbox and not desk.events:
             self._in_flight += desk.take()[1]
 
+    @property
+    def unsnapped_events(self) -> int:
+        """How many events of the ledger no snapshot holds."""
+        return self._snapshots.unsnapped_events
+
     async def stand_down(self, heir: str | None, heir_address: str | None) -> None:
         """
         Give the name up for `heir`, None for anyone. What was decided is kept

@@ -9,7 +9,7 @@ import click
 
 from lsproxy.cli.asking import Admin, asking
 
-SUCCESSOR_SECONDS: Final = 2.0
+SUCCESSOR_SECONDS: Final = 1.0
 LOOK_SECONDS: Final = 0.05
 
 _pool = click.argument("pool")

@@ -64,8 +64,8 @@ class System:
         features: Mapping[str, int] = FEATURES,
         names: Sequence[str] = ("lic-a", "lic-b"),
         ttl: float = 2.0,
-        heartbeat: float = 2.0,
-        resume: float = 15.0,
+        heartbeat: float = 5.0,
+        resume: float = 30.0,
         has_proxy: bool = False,
         journal_folder: Path | None = None,
         before: Sequence[str] = (),
@@ -303,7 +303,7 @@ class System:
             "vendor_keys": {"acme": str(self.folder / "acme.pub")},
             "backends": backends,
             "token_file": str(self.folder / "operator.token"),
-            "hold": self.terms["resume"] - self.terms["ttl"] - 1 - self.terms["heartbeat"] - 2,
+            "hold": min(10, self.terms["resume"] - self.terms["ttl"] - self.terms["heartbeat"] - 2),
         }
         configuration = {
             "listen": {"licenses": {"address": f"127.0.0.1:{self.addresses['proxy'][1]}", "pool": "acme"}},

@@ -16,6 +16,7 @@ def test_kills_of_the_active_one(system):
             system.servers[active].kill()
             system.wait_active(after_epoch=epoch)
             load.wait_for_grants()
+            assert keeper.ask("heartbeat")["seats"] == 2
             system.start_server(active)
     keeper.assert_keeps()
 

@@ -4,9 +4,28 @@ import random
 import signal
 import time
 
+import pytest
+
 from tests.faults.caller import Caller, Hung
 from tests.faults.process import wait_for
 from tests.faults.witness import Load
+
+
+@pytest.fixture
+def pair(make_system):
+    """
+    A running pair that soon forgets: a client that said bye to a stopped server
+    is gone, and its seats are held until its window is over.
+    """
+    return make_system(heartbeat=1.0, resume=6.0).start()
+
+
+@pytest.fixture(params=["direct", "lsproxy"])
+def system(make_system, request):
+    """The same; clients come directly, then through lsproxy."""
+    if request.param == "direct":
+        return make_system(heartbeat=1.0, resume=6.0).start()
+    return make_system(heartbeat=2.0, resume=15.0, has_proxy=True).start()
 
 
 def test_stops_of_the_active_one(system):

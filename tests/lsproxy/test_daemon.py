@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -178,8 +179,7 @@ def test_the_limit_of_descriptors_is_raised(system):
     """The soft limit to the hard one, without being asked."""
     system.proxy.command[:0] = ["/bin/sh", "-c", 'ulimit -S -n 256; exec "$@"', "sh"]
     start(system)
-    limits = (f"/proc/{system.proxy.pid}/limits",)
-    with open(*limits) as file:
-        soft, hard = next(line for line in file if line.startswith("Max open files")).split()[3:5]
+    limits = Path(f"/proc/{system.proxy.pid}/limits").read_text().splitlines()
+    soft, hard = next(line for line in limits if line.startswith("Max open files")).split()[3:5]
     assert soft == hard
     assert sys.maxsize > int(hard) > 256
