@@ -27,6 +27,7 @@ _COMMANDS: Final = {
     "license": "Put a new license file in force.",
     "token": "Add tokens for the admin API.",
     "run": "Run a command while holding a seat.",
+    "lmstat": "Print what monitoring of FlexNet reads.",
 }
 _FILES: Final = {
     "serve": "daemon",

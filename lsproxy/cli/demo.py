@@ -13,7 +13,7 @@ import click
 
 from lsproxy.cli import Misused, Stopped
 from lsproxy.cli.asking import Admin
-from lsproxy.cli.demo_files import POOL, SERVERS, Demo, licserver, prepare
+from lsproxy.cli.demo_files import POOL, SERVERS, Demo, licserver, occupied, prepare
 from lsproxy.cli.demo_probe import Probe
 from lsproxy.cli.demo_processes import Child, stop
 from lsproxy.cli.demo_table import Board
@@ -44,12 +44,17 @@ def demo_command(folder: Path | None, port: int, panel_port: int) -> None:
     # SIGINT too: a shell starts its background jobs deaf to it.
     for number in _ENDING:
         signal.signal(number, _interrupt)
-    demo = prepare(folder or _default_folder(), port, panel_port)
+    where = folder or _default_folder()
+    with occupied(where):
+        _run(prepare(where, port, panel_port))
+
+
+def _run(demo: Demo) -> None:
     children: list[Child] = []
     try:
         _start(demo, children)
         admin = _await(demo, children)
-        _introduce(demo)
+        _introduce(demo, admin)
         _watch(demo, children, admin)
     except KeyboardInterrupt:
         click.echo("stopping")
@@ -90,10 +95,10 @@ def _await(demo: Demo, children: list[Child]) -> Admin:
     raise Stopped(f"the pool was not served within {START_SECONDS:g} s, the logs in {demo.folder} say more")
 
 
-def _introduce(demo: Demo) -> None:
+def _introduce(demo: Demo, admin: Admin) -> None:
     own = _own_command()
     click.echo(f"applications connect to   {demo.port}@127.0.0.1   (features: cad, 25 seats; mesh, 5 seats)")
-    click.echo(f"the panel is at           http://127.0.0.1:{demo.panel_port}   (log in by the link below)")
+    click.echo(f"the panel is at           {_login_link(demo, admin)}   (the link counts once)")
     click.echo(f"files and logs are in     {demo.folder}")
     click.echo()
     click.echo("Take a seat for a minute, in another terminal:")
@@ -117,13 +122,17 @@ def _watch(demo: Demo, children: list[Child], admin: Admin) -> None:
                     board.tell(f"{time.strftime('%H:%M:%S')} {news}")
             try:
                 if time.monotonic() >= link_at:
-                    link = f"http://127.0.0.1:{demo.panel_port}{admin.post('login-link')['path']}"
+                    link = _login_link(demo, admin)
                     link_at = time.monotonic() + LINK_SECONDS
                 pools = admin.get("pools")["pools"]
             except Stopped:
                 link_at = 0.0
             board.show(pools, {child.name: child.pid for child in children}, probe.waited, link)
             time.sleep(LOOK_SECONDS)
+
+
+def _login_link(demo: Demo, admin: Admin) -> str:
+    return f"http://127.0.0.1:{demo.panel_port}{admin.post('login-link')['path']}"
 
 
 def _own_command() -> str:

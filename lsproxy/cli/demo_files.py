@@ -6,10 +6,13 @@ the configurations of one lsproxy and two license servers. What is there from
 the last time is used again; ports and configurations are written anew.
 """
 
+import contextlib
+import fcntl
 import secrets
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -54,24 +57,41 @@ class Demo(msgspec.Struct, frozen=True):
         return self.folder / f"{name}.yaml"
 
 
+@contextlib.contextmanager
+def occupied(folder: Path) -> Iterator[None]:
+    """Make the folder, and keep other demos out of it. Raises Misused where one runs there, or it cannot be made."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / "demo.lock").open("w")
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise Misused(f"another demo runs in {folder}: stop it, or choose another --dir") from error
+        yield
+
+
 def prepare(folder: Path, port: int, panel_port: int) -> Demo:
-    """Make the folder ready. Raises Misused where a port is taken or the folder cannot be written."""
+    """Make the folder, which exists, ready. Raises Misused where a port is taken or it cannot be written."""
     for wanted, option in ((port, "--port"), (panel_port, "--panel-port")):
         _refuse_if_taken(wanted, option)
     demo = Demo(folder.absolute(), port, panel_port, _server_ports(port, panel_port))
     if len(str(demo.socket).encode()) > _LONGEST_SOCKET:
         raise Misused(f"the path {demo.folder} is too long for a socket in it: choose another --dir")
     try:
-        demo.folder.mkdir(parents=True, exist_ok=True)
         _license(demo.folder)
         _configure(demo)
     except OSError as error:
-        raise Misused(
-            f"{error.filename or folder} cannot be written: {error.strerror}; choose another --dir"
-        ) from error
+        raise _unwritable(folder, error) from error
     if not (demo.folder / "journal.db").exists():
         _make_journal(demo)
     return demo
+
+
+def _unwritable(folder: Path, error: OSError) -> Misused:
+    return Misused(f"{error.filename or folder} cannot be written: {error.strerror}; choose another --dir")
 
 
 def _license(folder: Path) -> None:

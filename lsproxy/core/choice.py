@@ -110,7 +110,7 @@ Decision = Use | AskTakeover | Nobody
 def decide(candidates: Sequence[Candidate], verdict: Verdict, situation: Situation) -> Decision:
     """What to do now. `candidates` stand in order of preference."""
     if isinstance(verdict, Disputed):
-        return Nobody("; ".join(verdict.conflicts))
+        return Nobody("no server can be believed while several claim the name")
     unchecked = [c.name for c in candidates if isinstance(c.health, Unchecked) and c.admin is not Admin.MAINT]
     if unchecked and (situation.followed is None or not isinstance(verdict, Claimed)):
         # One that was not asked yet may hold the name, or claim it on another journal than the first that answered.

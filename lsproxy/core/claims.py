@@ -140,24 +140,27 @@ def _dispute(
 def _foreign(name: str, report: Report, followed: Followed) -> str:
     return (
         f"{name} is active on journal {report.journal}, this pool follows journal {followed.journal} (epoch"
-        f" {followed.epoch}): stop {name}, or go on with it by `lsproxy switch --to {name} --force`"
+        f" {followed.epoch}): stop {name}, or go on with it by `lsproxy switch POOL --to {name} --force`"
     )
 
 
 def _behind(name: str, report: Report, followed: Followed) -> str:
     return (
         f"{name} is active at epoch {report.epoch}, but epoch {followed.epoch} of its journal was seen: it runs on a"
-        f" copy or an old backup; go on with it by `lsproxy switch --to {name} --force`"
+        f" copy or an old backup; go on with it by `lsproxy switch POOL --to {name} --force`"
     )
 
 
 def _two_journals(claims: Mapping[str, Report]) -> str:
     each = ", ".join(f"{name} on journal {report.journal}" for name, report in claims.items())
-    return f"several servers are active under one name: {each}; stop all but one, or decide by `lsproxy switch --force`"
+    return (
+        f"several servers are active under one name: {each}; stop all but one, or decide by"
+        " `lsproxy switch POOL --to BACKEND --force`"
+    )
 
 
 def _one_epoch(claims: Mapping[str, Report], epoch: int) -> str:
     return (
         f"{' and '.join(claims)} are both active at epoch {epoch}, so their journals are copies of each other; stop"
-        " all but one, or decide by `lsproxy switch --force`"
+        " all but one, or decide by `lsproxy switch POOL --to BACKEND --force`"
     )

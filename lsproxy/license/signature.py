@@ -44,6 +44,12 @@ class VerifiedLicense(msgspec.Struct, frozen=True):
     problems: tuple[Problem, ...]
     digest: str
 
+    @property
+    def broken(self) -> tuple[Problem, ...]:
+        """The problems but those of validly signed lines that only this release does not serve."""
+        unserved = {line.line for line in self.signed} - {line.line for line in self.good}
+        return tuple(problem for problem in self.problems if problem.line not in unserved)
+
 
 def canonical_text(license_file: LicenseFile, feature: FeatureLine) -> str:
     """What the vendor signs, in UTF-8, for `feature`, a line of `license_file`: rows, each ended by a newline."""

@@ -23,6 +23,8 @@ from lsproxy.proxy.snapshot import BackendSnapshot, Said
 from lsproxy.proxy.traffic import Target
 from lsproxy.seat.messages import StatusReply
 
+LASTING_SECONDS = 2.0
+
 
 class Place(msgspec.Struct, frozen=True):
     """Where a backend is: its address as configured, and the endpoints for the prober and for sessions."""
@@ -79,6 +81,7 @@ class Backend:
         self._status: StatusReply | None = None
         self._binding: Binding = Unknown("it has not been checked yet")
         self._license_note: str | None = None
+        self._differs_since: float | None = None
         self._bar: str | None = None
         self._last_error: str | None = None
 
@@ -194,6 +197,7 @@ class Backend:
             self._stable_since = self._reactor.seconds()
         if is_news:
             self._bind()
+        self._note_license(status)
         self._watching.judge()
 
     def check_failed(self, reason: str, *, is_lost: bool) -> None:
@@ -218,16 +222,23 @@ class Backend:
     def _stranger(self, status: StatusReply) -> str | None:
         return stranger(status.server, status.backend, server_name=self._server_name, name=self.name)
 
+    def _note_license(self, status: StatusReply) -> None:
+        """While a new license is put in force, files and servers differ for a moment: only what lasts is said."""
+        note = None if self._licenses is None else license_note(self._licenses.of(self.name), status.license, self.name)
+        if note is None:
+            self._license_note = self._differs_since = None
+        elif self._differs_since is None:
+            self._differs_since = self._reactor.seconds()
+        elif self._reactor.seconds() - self._differs_since >= LASTING_SECONDS and note != self._license_note:
+            self._license_note = note
+            self._watching.announce("license_differs", note, backend=self.name)
+
     def _bind(self) -> None:
         status = self._status
         if self._licenses is None:
             return
         verified = self._licenses.of(self.name)
         self._binding = bind(verified, None if status is None else status.hostids, self._declared, self.name)
-        note = None if status is None else license_note(verified, status.license, self.name)
-        if note is not None and note != self._license_note:
-            self._watching.announce("license_differs", note, backend=self.name)
-        self._license_note = note
         bar = None if status is None else self._stranger(status)
         if bar is None and self._policy == "enforce" and isinstance(self._binding, Unbound):
             bar = f"not bound: {self._binding.reason}"

@@ -43,7 +43,7 @@ class Licenses:
     def examine(self, text: str) -> VerifiedLicense:
         """A new text, verified. Raises LicenseRefusedError where a line of it, or all of it, is not genuine."""
         verified = verify(parse(text, "the new license"), self._keys)
-        if not verified.good or verified.problems:
+        if not verified.good or verified.broken:
             raise LicenseRefusedError(
                 "\n".join(map(str, verified.problems)) or "the new license: it has no signed line to serve"
             )

@@ -6,6 +6,7 @@ Normative: docs/protocol.md. Requests are decoded strictly in their known keys
 ones, which are ignored. Replies are encoded from these structs.
 """
 
+import typing
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -15,12 +16,14 @@ PROTOCOL: Final = "seat/1"
 MOST_UNANSWERED: Final = 1000
 HELLO_SECONDS: Final = 5.0
 SILENT_HEARTBEATS: Final = 3
+SESSION_PATTERN: Final = "^([0-9a-fA-F]{32})?$"
+VERSION_PATTERN: Final = r"^[0-9]{1,9}(\.[0-9]{1,9}){0,7}$"
 
 Id = Annotated[int, Meta(ge=1, le=2**53 - 1)]
 Name = Annotated[str, Meta(min_length=1, max_length=256)]
 Text = Annotated[str, Meta(max_length=1024)]
 Seconds = Annotated[float, Meta(ge=0, le=31_536_000)]
-DottedVersion = Annotated[str, Meta(pattern=r"^[0-9]{1,9}(\.[0-9]{1,9}){0,7}$")]
+DottedVersion = Annotated[str, Meta(pattern=VERSION_PATTERN)]
 
 
 # --- requests -----------------------------------------------------------------
@@ -36,7 +39,7 @@ class Hello(msgspec.Struct, tag_field="op", tag="hello"):
 
     id: Id
     protocol: str = ""
-    session: Annotated[str, Meta(pattern="^([0-9a-fA-F]{32})?$")] = ""
+    session: Annotated[str, Meta(pattern=SESSION_PATTERN)] = ""
     attempt: Annotated[int, Meta(ge=0, le=2**53 - 1)] = 0
     user: Annotated[str, Meta(max_length=256)] = ""
     host: Annotated[str, Meta(max_length=256)] = ""
@@ -374,12 +377,18 @@ def _explain(line: bytes, problem: str) -> Refusal:
         return Refusal(0, "bad_request", "a request needs an `id`, an integer from 1 to 2^53-1")
     if not envelope.op:
         return Refusal(envelope.id, "bad_request", "a request needs an `op`, such as checkout or heartbeat")
+    if envelope.op in _RESERVED:
+        return Refusal(envelope.id, "unknown_op", f"{envelope.op} is reserved and not served by this release")
     if envelope.op not in _OPS:
         return Refusal(envelope.id, "unknown_op", f"{envelope.op[:64]!r} is no operation of {PROTOCOL}")
+    for pattern, sentence in _PATTERNS.items():
+        problem = problem.replace(f"Expected `str` matching regex {pattern!r}", sentence)
     return Refusal(envelope.id, "bad_request", f"{envelope.op}: {problem}")
 
 
-_OPS = frozenset(
-    str(kind.__struct_config__.tag)
-    for kind in (Hello, Checkout, Checkin, Heartbeat, Bye, Status, Usage, Takeover, StandDown, Reread, Install)
-) | {"remove", "stop", "register", "request_key", "activate"}
+_RESERVED = frozenset({"register", "request_key", "activate"})
+_PATTERNS = {
+    SESSION_PATTERN: "expected 32 hex digits",
+    VERSION_PATTERN: "expected a version: one to eight numbers joined by dots",
+}
+_OPS = frozenset(str(kind.__struct_config__.tag) for kind in typing.get_args(Request))

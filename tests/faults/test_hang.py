@@ -17,14 +17,14 @@ def pair(make_system):
     A running pair that soon forgets: a client that said bye to a stopped server
     is gone, and its seats are held until its window is over.
     """
-    return make_system(heartbeat=1.0, resume=6.0).start()
+    return make_system(ttl=1.0, heartbeat=1.0, resume=5.0).start()
 
 
 @pytest.fixture(params=["direct", "lsproxy"])
 def system(make_system, request):
     """The same; clients come directly, then through lsproxy."""
     if request.param == "direct":
-        return make_system(heartbeat=1.0, resume=6.0).start()
+        return make_system(ttl=1.0, heartbeat=1.0, resume=5.0).start()
     return make_system(heartbeat=2.0, resume=15.0, has_proxy=True).start()
 
 
@@ -56,7 +56,7 @@ def test_short_stops(pair):
             active, _ = pair.wait_active()
             server = pair.servers[active]
             server.signal(signal.SIGSTOP)
-            time.sleep(lengths.uniform(0.05, 1.9))
+            time.sleep(lengths.uniform(0.05, 1.2))
             server.signal(signal.SIGCONT)
             time.sleep(lengths.uniform(0.0, 0.3))
             if not server.is_running:

@@ -38,7 +38,11 @@ def test_a_broken_file(make_system, how):
         system.wait_active(after_epoch=epoch)
         load.wait_for_grants()
         assert system.status(active)["license"] == digest
-        system.start_server(other)
+        system.servers[active].kill()
+        for server in system.servers.values():
+            server.start()
+        name, _ = system.wait_active(after_epoch=epoch)
+        assert system.status(name)["license"] == digest
 
 
 def test_a_file_with_fewer_seats(pair):

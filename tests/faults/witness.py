@@ -7,7 +7,7 @@ clients held must stand in the servers' books.
 import random
 import time
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from tests.faults.system import System
 from tests.promises.checker import check
@@ -21,9 +21,14 @@ SETTLING_SECONDS = 1.0
 
 
 class _Client(RecordingClient):
-    """A recording client that goes on after it superseded itself, and ends when it is told."""
+    """A recording client that goes on after it superseded itself, ends when it is told, and leaves its `secrets`."""
+
+    def __init__(self, number: int, system: System, **rest: Any) -> None:
+        super().__init__(number, system.doors, features=list(system.features), clock=now, **rest)
+        self._secrets = system.secrets
 
     async def _greet(self, session: Session, connection: Connection) -> bool:
+        self._secrets.add(session.secret)
         # The event `superseded` that this hello causes on the client's older connection is not the session's end.
         session.connection = None
         return await super()._greet(session, connection)
@@ -39,20 +44,15 @@ class Load(Swarm):
     """
 
     def __init__(self, system: System, *, seed: int, clients: int = 20, think: float = 0.05) -> None:
-        features = list(system.features)
         record_path = system.folder / "history.jsonl"
-        super().__init__(
-            system.doors, clients=0, seconds=0, features=features, seed=seed, record_path=record_path, think=think
-        )
+        super().__init__(system.doors, clients=0, seconds=0, features=[], seed=seed, record_path=record_path)
         self._system = system
         self._clients = [
             _Client(
                 number,
-                system.doors,
-                features=features,
+                system,
                 randomness=random.Random(f"{seed}.{number}"),
                 history=self.history,
-                clock=now,
                 end=now() + LONGEST_SECONDS,
                 think=think,
             )

@@ -247,6 +247,8 @@ class RecordingClient:
         return connection
 
     async def _greet(self, session: Session, connection: Connection) -> bool:
+        # The event `superseded` that this hello causes on an older connection is not the session's end.
+        session.connection = None
         session.attempt += 1
         connection.send(
             {
@@ -267,7 +269,6 @@ class RecordingClient:
             session.find_active(welcome)
             session.is_over = welcome["error"] not in UNKNOWN_OUTCOME
             return False
-        session.connection = None
         session.welcomed(welcome)
         session.connection = connection
         for request in list(session.unanswered.values()):

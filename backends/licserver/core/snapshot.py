@@ -48,14 +48,18 @@ def to_parts(image: Image) -> Iterator[bytes]:
 
 def from_parts(parts: Sequence[bytes]) -> Image:
     """The image again. Raises msgspec.DecodeError for what `to_parts` did not make."""
-    image = Image(0, 1, 1, "", "", [], [])
-    for part in parts:
-        match _decoder.decode(part):
-            case _Head(form, image.epoch, image.next_session, image.next_seat, image.license_text, image.license_file):
-                if form != FORMAT:
-                    raise msgspec.DecodeError(f"snapshot format {form}, this release reads {FORMAT}")
+    head, *rest = [_decoder.decode(part) for part in parts] or [None]
+    if not isinstance(head, _Head):
+        raise msgspec.DecodeError("the snapshot does not begin with its head")
+    if head.format != FORMAT:
+        raise msgspec.DecodeError(f"snapshot format {head.format}, this release reads {FORMAT}")
+    image = Image(head.epoch, head.next_session, head.next_seat, head.license_text, head.license_file, [], [])
+    for part in rest:
+        match part:
             case _Sessions(sessions):
                 image.sessions += sessions
             case _Entries(entries):
                 image.entries += entries
+            case _:
+                raise msgspec.DecodeError("the snapshot has two heads")
     return image

@@ -9,6 +9,8 @@ from lsproxy.config.tokens import SALT_BYTES, add_token
 from lsproxy.secretfile import write_secret
 from tests.lsproxy.cli.conftest import lsproxy
 
+OF_EVE, WRONG = "a token of eve", "a guessed token"
+
 
 def test_no_daemon_is_one_sentence(tmp_path):
     """Exit status 1, and what to do."""
@@ -39,7 +41,7 @@ def test_an_address_that_is_none_is_one_sentence(where):
     assert done.err.startswith(f"--admin {where}: write unix:PATH or http://HOST:PORT")
 
 
-def test_something_else_at_the_address_is_said(tmp_path):
+def test_something_else_at_the_address_is_said():
     """Neither a crash nor a guess."""
     with socket.create_server(("127.0.0.1", 0)) as other:
 
@@ -60,19 +62,19 @@ def test_something_else_at_the_address_is_said(tmp_path):
 def test_over_http_a_token_is_needed(system, tmp_path):
     """From the environment or a file; a wrong one is told."""
     where = f"http://127.0.0.1:{system.addresses['admin'][1]}"
-    add_token(system.folder / "tokens.yaml", "eve", "viewer", "of eve", bytes(SALT_BYTES))
-    write_secret(tmp_path / "token", "of eve")
+    add_token(system.folder / "tokens.yaml", "eve", "viewer", OF_EVE, bytes(SALT_BYTES))
+    write_secret(tmp_path / "token", OF_EVE)
     assert "a token is needed" in lsproxy("status", "--admin", where).err
-    assert lsproxy("status", "--admin", where, LSPROXY_TOKEN="of eve").status == 0
+    assert lsproxy("status", "--admin", where, LSPROXY_TOKEN=OF_EVE).status == 0
     assert lsproxy("status", "--admin", where, "--token-file", tmp_path / "token").status == 0
-    assert "is not in tokens.yaml" in lsproxy("status", "--admin", where, LSPROXY_TOKEN="guess").err
-    done = lsproxy("switch", "acme", "--admin", where, LSPROXY_TOKEN="of eve")
+    assert "is not in tokens.yaml" in lsproxy("status", "--admin", where, LSPROXY_TOKEN=WRONG).err
+    done = lsproxy("switch", "acme", "--admin", where, LSPROXY_TOKEN=OF_EVE)
     assert (done.status, done.err) == (1, "eve is a viewer, this needs the token of an operator\n")
 
 
 def test_a_token_is_not_sent_where_others_can_read_it():
-    """http to another host is refused before anything is sent."""
-    done = lsproxy("status", "--admin", "http://192.0.2.1:27080", LSPROXY_TOKEN="secret")
+    """To another host over http is refused before anything is sent."""
+    done = lsproxy("status", "--admin", "http://192.0.2.1:27080", LSPROXY_TOKEN=WRONG)
     assert done.status == 2
     assert "is http on another host" in done.err
-    assert "secret" not in done.err
+    assert WRONG not in done.err

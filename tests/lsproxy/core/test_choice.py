@@ -156,8 +156,9 @@ def test_asking_names_the_newest_epoch_of_the_journal():
 
 
 def test_dispute_serves_nobody():
-    """A dispute is the reason why nobody is served."""
-    assert decide([backend("a", "active")], Disputed(("two",)), situation()) == Nobody("two")
+    """With a dispute nobody is served; its sentences stand in the verdict."""
+    decision = decide([backend("a", "active")], Disputed(("two",)), situation())
+    assert decision == Nobody("no server can be believed while several claim the name")
 
 
 def test_reason_names_each_backend():

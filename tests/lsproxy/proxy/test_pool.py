@@ -231,7 +231,9 @@ async def test_differing_license_is_said(world):
     world.a.license = "sha256:" + "1" * 64
     await world.start()
     await world.served_by("lic-a")
+    await world.until(lambda: of(world, "lic-a").license_note is not None)
     assert "lic-a serves license sha256:1111" in of(world, "lic-a").license_note
+    assert world.happened("license_differs")
     assert of(world, "lic-b").license_note is None
 
 

@@ -1,0 +1,46 @@
+"""`lsproxy token add`: a token is printed once and kept as a hash."""
+
+import json
+import stat
+
+import pytest
+
+from lsproxy.cli.demo_files import prepare
+from lsproxy.config.tokens import find_token, load_tokens
+from tests.faults.system import free_port
+from tests.lsproxy.cli.conftest import lsproxy
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    return prepare(tmp_path_factory.mktemp("demo"), free_port(), free_port())
+
+
+def test_a_token_is_printed_once_and_kept_as_a_hash(demo):
+    """What was printed is what the hash is of; the file is its owner's alone."""
+    done = lsproxy("token", "add", "ops", "--role", "operator", "-c", demo.proxy_config)
+    assert done.status == 0, done.err
+    token = done.out.strip()
+    path = demo.folder / "tokens.yaml"
+    assert token not in path.read_text()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    found = find_token(token, load_tokens(path))
+    assert (found.name, found.role) == ("ops", "operator")
+
+
+def test_a_name_is_given_once(demo):
+    """The second time is refused with 1, a name that is none with 2."""
+    added = ["token", "add", "eve", "--role", "viewer", "-c", demo.proxy_config]
+    assert json.loads(lsproxy(*added, "--json").out)["role"] == "viewer"
+    done = lsproxy(*added)
+    assert (done.status, "a token named eve already" in done.err) == (1, True)
+    done = lsproxy("token", "add", "no name", "--role", "viewer", "-c", demo.proxy_config)
+    assert done.status == 2
+
+
+def test_a_configuration_that_is_missing_is_said(tmp_path):
+    """Exit status 2, one sentence."""
+    done = lsproxy("token", "add", "ops", "--role", "viewer", "-c", tmp_path / "none.yaml")
+    assert done.status == 2
+    assert done.err.count("\n") == 1
+    assert "none.yaml" in done.err
