@@ -3,16 +3,15 @@
 import difflib
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final, Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 from urllib.parse import parse_qs
 
-import msgspec
-from msgspec import Meta
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from lsproxy.admin import page
 from lsproxy.admin.access import Access, Caller
+from lsproxy.admin.bodies import Page, Remove, State, Switch, converted, decoded
 from lsproxy.admin.exchange import (
     BAD_REQUEST,
     CONFLICT,
@@ -31,17 +30,14 @@ from lsproxy.admin.exchange import (
 )
 from lsproxy.admin.login import COOKIE, COOKIE_SECONDS, Logins
 from lsproxy.admin.routes import Call, Found, find
-from lsproxy.core.choice import Admin
 from lsproxy.errors import LsproxyError
 from lsproxy.proxy.control import ControlLostError
 from lsproxy.proxy.operator import Operator
 from lsproxy.proxy.pool import Pool
 
 MOST_LICENSE_BYTES: Final = 1024 * 1024
-MOST_HOLDERS: Final = 1000
 
 log = Logger()
-S = TypeVar("S", bound=msgspec.Struct)
 
 
 class Service(Protocol):
@@ -57,34 +53,6 @@ class Service(Protocol):
 
     def reload(self) -> Deferred[list[str]]:
         """Take the configuration file as it is now; a sentence for each change. Fails with LsproxyError."""
-
-
-class Switch(msgspec.Struct, forbid_unknown_fields=True):
-    """The body of `switch`."""
-
-    to: str | None = None
-    force: bool = False
-
-
-class State(msgspec.Struct, forbid_unknown_fields=True):
-    """The body of `state`."""
-
-    state: Admin
-
-
-class Remove(msgspec.Struct, forbid_unknown_fields=True):
-    """The body of `remove`: a seat's number."""
-
-    seat: Annotated[int, Meta(ge=1)]
-
-
-class Page(msgspec.Struct, forbid_unknown_fields=True):
-    """The query of `usage`, as in protocol.md."""
-
-    feature: str | None = None
-    after: Annotated[int, Meta(ge=0)] = 0
-    limit: Annotated[int, Meta(ge=1, le=MOST_HOLDERS)] = 200
-    holders: bool = True
 
 
 class Api:
@@ -189,7 +157,7 @@ class Api:
         return said(_named(self._service.pools, found.names["pool"]).snapshot())
 
     async def _usage(self, asked: Asked, found: Found, _caller: Caller | None) -> Reply:
-        wanted = _converted(asked.query, Page)
+        wanted = converted(asked.query, Page)
         operator = _named(self._service.operators, found.names["pool"])
         usage = await operator.usage(wanted.feature, wanted.after, wanted.limit, holders=wanted.holders)
         return said({"next": usage.next, "features": usage.features})
@@ -201,7 +169,7 @@ class Api:
     # --- changing -------------------------------------------------------------------
 
     async def _switch(self, asked: Asked, found: Found, _caller: Caller | None) -> Reply:
-        wanted = _decoded(asked.body, Switch)
+        wanted = decoded(asked.body, Switch)
         pool = _named(self._service.pools, found.names["pool"])
         operator = self._service.operators[pool.name]
         if wanted.to is not None:
@@ -210,14 +178,14 @@ class Api:
         return said({"pool": pool.name, "serving": pool.serving})
 
     async def _state(self, asked: Asked, found: Found, _caller: Caller | None) -> Reply:
-        wanted = _decoded(asked.body, State)
+        wanted = decoded(asked.body, State)
         pool = _named(self._service.pools, found.names["pool"])
         backend = _named(pool.backends, found.names["backend"], f"pool {pool.name}")
         await self._service.operators[pool.name].set_state(backend.name, wanted.state)
         return said({"pool": pool.name, "backend": backend.name, "state": wanted.state.value, "serving": pool.serving})
 
     async def _remove(self, asked: Asked, found: Found, caller: Caller | None) -> Reply:
-        wanted = _decoded(asked.body, Remove)
+        wanted = decoded(asked.body, Remove)
         operator = _named(self._service.operators, found.names["pool"])
         by = "an operator" if caller is None else caller.name
         await operator.remove(wanted.seat, f"removed by {by}")
@@ -249,7 +217,7 @@ class Api:
         cookie = self._logins.use(asked.query["code"])
         if cookie is None:
             return page.login_form("This link was used already or has ended; ask for a new one.", UNAUTHORIZED)
-        return _welcome(cookie, asked)
+        return self._welcome(cookie, asked)
 
     async def _login(self, asked: Asked, _found: Found, _caller: Caller | None) -> Reply:
         self._access.refuse_other_names(asked)
@@ -259,13 +227,14 @@ class Api:
             entry = await self._access.owner(token, asked.peer.source)
         except RefusedError as refused:
             return page.login_form(str(refused), refused.reply.status)
-        return _welcome(self._logins.welcome(entry.name), asked)
+        return self._welcome(self._logins.welcome(entry.name), asked)
 
-
-def _welcome(cookie: str, asked: Asked) -> Reply:
-    kept = f"{COOKIE}={cookie}; Path=/; Max-Age={COOKIE_SECONDS:.0f}; HttpOnly; SameSite=Strict"
-    secured = f"{kept}; Secure" if asked.is_private else kept
-    return Reply(status=303, headers={"Location": "/", "Set-Cookie": secured})
+    def _welcome(self, cookie: str, asked: Asked) -> Reply:
+        who = self._logins.visitor(cookie)
+        log.info("audit: {who} logged in to the panel from {source}", who=who, source=asked.peer.source)
+        kept = f"{COOKIE}={cookie}; Path=/; Max-Age={COOKIE_SECONDS:.0f}; HttpOnly; SameSite=Strict"
+        secured = f"{kept}; Secure" if asked.is_private else kept
+        return Reply(status=303, headers={"Location": "/", "Set-Cookie": secured})
 
 
 def _refuse_other_sites(asked: Asked) -> None:
@@ -299,17 +268,3 @@ def _advice(name: str, there: Iterable[str]) -> str:
     names = list(there)
     near = difflib.get_close_matches(name[:64], names, n=1)
     return f", did you mean {near[0]}?" if near else f"; it has {', '.join(names)}"
-
-
-def _decoded(body: bytes, kind: type[S]) -> S:
-    try:
-        return msgspec.json.decode(body or b"{}", type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as problem:
-        raise RefusedError(BAD_REQUEST, "bad_request", f"the body cannot be taken: {problem}") from problem
-
-
-def _converted(query: Mapping[str, Any], kind: type[S]) -> S:
-    try:
-        return msgspec.convert(query, kind, strict=False)
-    except msgspec.ValidationError as problem:
-        raise RefusedError(BAD_REQUEST, "bad_request", f"the query cannot be taken: {problem}") from problem

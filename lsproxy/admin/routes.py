@@ -52,7 +52,7 @@ ROUTES: Final = (
     Route("POST", "/api/v1/reload", "reload", "operator"),
 )
 
-_CHANGES: Final = frozenset({"login_link", "switch", "state", "remove", "license", "reload"})
+_CHANGES: Final = frozenset({"switch", "state", "remove", "license", "reload"})
 
 
 class Found(msgspec.Struct, frozen=True):

@@ -6,6 +6,8 @@ import shutil
 import signal
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,7 +16,7 @@ import click
 from lsproxy.cli import Misused, Stopped
 from lsproxy.cli.asking import Admin
 from lsproxy.cli.demo_files import POOL, SERVERS, Demo, licserver, occupied, prepare
-from lsproxy.cli.demo_probe import Probe
+from lsproxy.cli.demo_probe import Probe, ask_role
 from lsproxy.cli.demo_processes import Child, stop
 from lsproxy.cli.demo_table import Board
 
@@ -53,7 +55,8 @@ def _run(demo: Demo) -> None:
     children: list[Child] = []
     try:
         _start(demo, children)
-        admin = _await(demo, children)
+        admin = Admin(f"unix:{demo.socket}", None)
+        _await(demo, children, "the pool was not served", partial(_is_served, admin))
         _introduce(demo, admin)
         _watch(demo, children, admin)
     except KeyboardInterrupt:
@@ -61,7 +64,7 @@ def _run(demo: Demo) -> None:
     finally:
         for number in _ENDING:
             signal.signal(number, signal.SIG_IGN)
-        stop(children)
+        stop(children[::-1])
 
 
 def _default_folder() -> Path:
@@ -69,30 +72,37 @@ def _default_folder() -> Path:
 
 
 def _start(demo: Demo, children: list[Child]) -> None:
-    """The proxy first, because it is stopped first too."""
-    serve = [sys.executable, "-c", "from lsproxy.cli import main; main()", "serve", "-c", str(demo.proxy_config)]
-    children.append(Child("lsproxy", serve, demo.folder / "lsproxy.log"))
+    """The preferred server first, so that it is the active one, as the text of every walk-through has it."""
     for name in SERVERS:
         command = licserver("serve", "-c", str(demo.server_config(name)))
         children.append(Child(name, command, demo.folder / f"{name}.log"))
+        if name == SERVERS[0]:
+            _await(demo, children, f"{name} was not active", partial(_is_active, demo.server_ports[name]))
+    serve = [sys.executable, "-c", "from lsproxy.cli import main; main()", "serve", "-c", str(demo.proxy_config)]
+    children.append(Child("lsproxy", serve, demo.folder / "lsproxy.log"))
 
 
-def _await(demo: Demo, children: list[Child]) -> Admin:
-    """Until the pool is served."""
-    admin = Admin(f"unix:{demo.socket}", None)
+def _await(demo: Demo, children: list[Child], failure: str, is_so: Callable[[], bool]) -> None:
     until = time.monotonic() + START_SECONDS
-    while time.monotonic() < until:
+    while not is_so():
         for child in children:
             ended = child.tend()
             if ended is not None:
                 raise Misused(f"{ended}: {child.last_words}")
-        try:
-            if admin.get("pools", POOL)["serving"]:
-                return admin
-        except Stopped:
-            pass  # it has only just been started
-        time.sleep(LOOK_SECONDS / 5)
-    raise Stopped(f"the pool was not served within {START_SECONDS:g} s, the logs in {demo.folder} say more")
+        if time.monotonic() > until:
+            raise Stopped(f"{failure} within {START_SECONDS:g} s, the logs in {demo.folder} say more")
+        time.sleep(LOOK_SECONDS / 10)
+
+
+def _is_active(port: int) -> bool:
+    return ask_role(port) == "active"
+
+
+def _is_served(admin: Admin) -> bool:
+    try:
+        return admin.get("pools", POOL)["serving"] is not None
+    except Stopped:
+        return False  # it has only just been started
 
 
 def _introduce(demo: Demo, admin: Admin) -> None:

@@ -6,14 +6,27 @@ higher epoch ends a failover: what was measured is how long that answer took,
 from the first asking that the old server left unanswered.
 """
 
+import contextlib
 import json
 import socket
 import threading
 import time
-from typing import Any, Final
+from collections.abc import Iterator
+from typing import Any, BinaryIO, Final
 
 INTERVAL_SECONDS: Final = 0.05
 TIMEOUT_SECONDS: Final = 15.0
+_STATUS: Final = b'{"id":1,"op":"status"}\n'
+
+
+def ask_role(port: int) -> str | None:
+    """What the license server at 127.0.0.1:`port` says it is; None where nobody answers yet."""
+    try:
+        with _lines(port, INTERVAL_SECONDS * 10) as (connection, lines):
+            connection.sendall(_STATUS)
+            return str(json.loads(lines.readline())["role"])
+    except (OSError, ValueError, KeyError):
+        return None
 
 
 class Probe:
@@ -38,11 +51,10 @@ class Probe:
         asked_at: float | None = None
         while not self._is_stopped.is_set():
             try:
-                with socket.create_connection(("127.0.0.1", self._port), TIMEOUT_SECONDS) as connection:
-                    lines = connection.makefile("rb")
+                with _lines(self._port, TIMEOUT_SECONDS) as (connection, lines):
                     while not self._is_stopped.wait(INTERVAL_SECONDS):
                         asked_at = asked_at or time.monotonic()
-                        connection.sendall(b'{"id":1,"op":"status"}\n')
+                        connection.sendall(_STATUS)
                         line = lines.readline()
                         if not line:
                             break
@@ -59,3 +71,9 @@ class Probe:
             self.waited = waited
         self._epoch = max(self._epoch, epoch)
         return True
+
+
+@contextlib.contextmanager
+def _lines(port: int, timeout: float) -> Iterator[tuple[socket.socket, BinaryIO]]:
+    with socket.create_connection(("127.0.0.1", port), timeout) as connection, connection.makefile("rb") as lines:
+        yield connection, lines

@@ -12,7 +12,7 @@ from rich.text import Text
 from lsproxy.cli.shown import Picture, duration, remarks
 
 MOST_NEWS: Final = 6
-_COLUMNS: Final = ("server", "process", "health", "role", "epoch", "sessions", "seats", "clients", "address")
+_COLUMNS: Final = ("server", "process", "health", "role", "epoch", "sessions", "seats", "address")
 
 
 class Board:
@@ -56,9 +56,7 @@ class Board:
 
 def _pool(pool: Picture, processes: Mapping[str, int | None]) -> RenderableType:
     served = f"served by {pool['serving']} for {duration(pool['serving_for'])}" if pool["serving"] else "NOT SERVED"
-    table = Table(
-        title=f"{pool['pool']}: {served}, epoch {pool['epoch']}, {pool['clients']} clients", title_justify="left"
-    )
+    table = Table(title=f"{pool['pool']}: {served}, epoch {pool['epoch']}", title_justify="left")
     for column in _COLUMNS:
         table.add_column(column)
     for backend in pool["backends"]:
@@ -77,7 +75,6 @@ def _cells(backend: Picture, processes: Mapping[str, int | None]) -> list[str]:
         "down" if pid is None else str(pid),
         backend["health"],
         *of_status,
-        str(backend["connections"]),
         backend["address"],
     ]
 

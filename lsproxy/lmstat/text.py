@@ -44,21 +44,21 @@ def failed(sentence: str) -> list[str]:
 
 def servers(status: StatusReply) -> list[str]:
     """The license servers, the active one as MASTER."""
-    names = _names(status.members)
-    addresses = ",".join(f"{_port(member)}@{names[member.backend]}" for member in status.members)
-    speaker = _speaker(status)
+    members, speaker = _members(status), _speaker(status)
+    names = _names(members)
+    addresses = ",".join(f"{_port(member)}@{names[member.backend]}" for member in members)
     return [
         f"License server status: {addresses}",
         f"    License file(s) on {names[speaker.backend]}: {_word(status.license)}:",
         "",
-        *(f"{names[member.backend]}: {_server(member)}" for member in status.members),
+        *(f"{names[member.backend]}: {_server(member)}" for member in members),
         "",
     ]
 
 
 def vendors(status: StatusReply, features: Sequence[FeatureUsage]) -> list[str]:
     """The vendors whose features are licensed; they are up while a server is active."""
-    name = _names(status.members)[_speaker(status).backend]
+    name = _names(_members(status))[_speaker(status).backend]
     state = f"UP {RELEASE}" if is_served(status) else VENDOR_DOWN
     found = sorted({_word(feature.vendor) for feature in features if feature.vendor})
     return [f"Vendor daemon status (on {name}):", "", *(f"     {vendor}: {state}" for vendor in found), ""]
@@ -67,7 +67,7 @@ def vendors(status: StatusReply, features: Sequence[FeatureUsage]) -> list[str]:
 def usage(status: StatusReply, features: Sequence[FeatureUsage], zone: tzinfo | None) -> list[str]:
     """Who holds what. Times in `zone`, None: the machine's."""
     speaker = _speaker(status)
-    place = f"{_names(status.members)[speaker.backend]}/{_port(speaker)}"
+    place = f"{_names(_members(status))[speaker.backend]}/{_port(speaker)}"
     lines = ["Feature usage info:", ""]
     for feature in features:
         lines += _feature(feature, place, zone)
@@ -93,11 +93,18 @@ def is_served(status: StatusReply) -> bool:
     return holder is not None or status.role == "active"
 
 
+def _members(status: StatusReply) -> list[MemberStatus]:
+    """The servers of the name; one that has just started is not in its own list yet."""
+    if any(member.backend == status.backend for member in status.members):
+        return status.members
+    return [*status.members, MemberStatus(status.backend, "", status.role)]
+
+
 def _speaker(status: StatusReply) -> MemberStatus:
-    """The active server, or else the one that was asked; it may not be in its own list yet."""
-    active = [member for member in status.members if member.role == "active"]
-    itself = [member for member in status.members if member.backend == status.backend]
-    return next(iter([*active, *itself]), MemberStatus(status.backend, "", status.role))
+    """The active server, or else the one that was asked."""
+    members = _members(status)
+    itself = next(member for member in members if member.backend == status.backend)
+    return next((member for member in members if member.role == "active"), itself)
 
 
 def _names(members: Sequence[MemberStatus]) -> dict[str, str]:

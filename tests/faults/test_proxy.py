@@ -1,7 +1,5 @@
 """lsproxy itself killed, stopped and overrun."""
 
-import asyncio
-import json
 import resource
 import secrets
 import signal
@@ -9,11 +7,11 @@ import time
 from contextlib import ExitStack
 
 from lsproxy.client import LicenseClient
+from tests.faults.herd import Herd
 from tests.faults.process import wait_for
 from tests.faults.witness import Load
 
 HERD = 1000
-HERD_SECONDS = 60.0
 
 
 def test_lsproxy_killed_and_started_again(make_system):
@@ -74,56 +72,19 @@ def test_a_failover_herd(make_system):
     active, epoch = system.wait_active()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    sessions = [secrets.token_hex(16) for _ in range(HERD)]
     try:
-        with asyncio.Runner() as runner:
-            herd = [_Member(system) for _ in range(HERD)]
-            runner.run(_all(member.join() for member in herd))
+        with Herd(system.addresses["proxy"], sessions) as herd:
+            herd.join()
             system.servers[active].kill()
-            runner.run(_all(member.beat() for member in herd))
+            herd.beat()
             assert system.wait_active(after_epoch=epoch)[1] == epoch + 1
             cad = system.usage("cad")["cad"]
             assert cad["in_use"] == HERD
-            assert {holder["seat"] for holder in cad["holders"]} == {member.seat for member in herd}
+            assert {holder["seat"] for holder in cad["holders"]} == set(herd.seats)
             assert {holder["state"] for holder in cad["holders"]} == {"held"}
-            runner.run(_all(member.leave() for member in herd))
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
-class _Member:
-    """One session of the herd, on one connection all the time."""
-
-    def __init__(self, system):
-        self._address = system.addresses["proxy"]
-        self._session = secrets.token_hex(16)
-        self.seat = 0
-
-    async def join(self):
-        self._reader, self._writer = await asyncio.open_connection(*self._address)
-        hello = {"protocol": "seat/1", "session": self._session, "attempt": 1, "user": "herd", "host": "h"}
-        assert (await self._ask(1, "hello", **hello))["ok"]
-        self.seat = (await self._ask(2, "checkout", feature="cad"))["seat"]
-
-    async def beat(self):
-        reply = await self._ask(3, "heartbeat")
-        assert (reply["ok"], reply.get("seats")) == (True, 1), reply
-
-    async def leave(self):
-        self._writer.close()
-        await self._writer.wait_closed()
-
-    async def _ask(self, number, op, **fields):
-        self._writer.write(json.dumps({"id": number, "op": op, **fields}).encode() + b"\n")
-        async with asyncio.timeout(HERD_SECONDS):
-            while line := await self._reader.readline():
-                message = json.loads(line)
-                if message.get("id") == number:
-                    return message
-        raise AssertionError(f"{op}: the connection was closed")
-
-
-async def _all(tasks):
-    await asyncio.gather(*tasks)
 
 
 def _library_client(system, user):

@@ -8,7 +8,7 @@ same state from the events, from a snapshot, and on the next server.
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from licserver.core.events import CheckoutQueued, SeatGranted, decode_batch
 from licserver.core.ledger import Held, Ledger, Waiting
@@ -24,8 +24,11 @@ LICENSES = [
 ]
 SESSIONS = "abc"
 
+sessions = st.sampled_from(SESSIONS)
 features = st.sampled_from(["cad", "mesh"])
-waits = st.sampled_from([0.0, 0.0, 20.0, 1000.0])
+versions = st.sampled_from(["0", "1", "1.0", "2"])
+counts = st.integers(1, 3)
+waits = st.sampled_from([0.0, 20.0, 1000.0])
 
 
 def supply(pools, wall):
@@ -36,69 +39,59 @@ class Name(RuleBasedStateMachine):
     @initialize(text=st.sampled_from(LICENSES))
     def begin(self, text):
         self.office = Office(text)
-        self.clients = []
+        self.clients = {}
         self.attempts = dict.fromkeys(SESSIONS, 0)
         self.ids = dict.fromkeys(SESSIONS, 0)
         self.sent = {session: [] for session in SESSIONS}
         self.follower = Ledger(read_pools)
         self.read = 0
         self.first = {}
+        self.old = []
         self._follow()
 
     # --- what happens ---
 
-    @rule(session=st.sampled_from(SESSIONS), step=st.sampled_from([0, 1, 1, 1, -1]))
+    @rule(session=sessions, step=st.sampled_from([0, 1, -1]))
     def hello(self, session, step):
-        attempt = max(1, self.attempts[session] + step)
-        self.attempts[session] = max(attempt, self.attempts[session])
-        client = self.office.client()
-        client.name = session
-        self.clients.append(client)
-        client.hello(session, attempt, self._number(session))
+        """On one more connection, whatever becomes of the one before."""
+        self._connect(session, step)
 
-    @precondition(lambda self: self.clients)
-    @rule(
-        data=st.data(),
-        feature=features,
-        version=st.sampled_from(["0", "1", "1.0", "2"]),
-        count=st.integers(1, 3),
-        wait=waits,
-    )
-    def checkout(self, data, feature, version, count, wait):
-        client = self._client(data)
-        number = self._number(client.name)
-        request = {"id": number, "op": "checkout", "feature": feature, "version": version, "count": count, "wait": wait}
-        self.sent[client.name].append(request)
-        client(**request)
+    @rule(session=sessions, feature=features, version=versions, count=counts, wait=waits)
+    def checkout(self, session, feature, version, count, wait):
+        self._checkout(session, feature, version, count, wait)
 
-    @precondition(lambda self: any(self.sent.values()))
-    @rule(data=st.data())
-    def repeat(self, data):
-        client = self._client(data)
-        if client is not None and self.sent[client.name]:
-            client(**data.draw(st.sampled_from(self.sent[client.name])))
+    @rule(session=sessions, count=counts, wait=waits)
+    def checkout_plainly(self, session, count, wait):
+        self._checkout(session, "cad", "1", count, wait)
 
-    @precondition(lambda self: self.clients)
-    @rule(data=st.data())
-    def checkin(self, data):
-        client = self._client(data)
-        handles = [request["id"] for request in self.sent[client.name]] or [1]
-        client.checkin(self._number(client.name), data.draw(st.sampled_from(handles)))
+    @rule(session=sessions, back=st.integers(0, 2))
+    def repeat(self, session, back):
+        client = self._client(session)
+        for request in self.sent[session][-1 - back : len(self.sent[session]) - back]:
+            client(**request)
 
-    @precondition(lambda self: self.clients)
-    @rule(data=st.data(), op=st.sampled_from(["heartbeat", "heartbeat", "bye", "usage"]))
-    def say(self, data, op):
-        client = self._client(data)
-        client(id=self._number(client.name), op=op)
+    @rule(session=sessions, back=st.integers(0, 2))
+    def checkin(self, session, back):
+        client = self._client(session)
+        handles = list(self.office.ledger.handles[client.conversation.session]) if client.conversation.session else []
+        client.checkin(self._number(session), handles[-1 - back] if back < len(handles) else 1)
 
-    @precondition(lambda self: self.clients)
-    @rule(data=st.data())
-    def lose(self, data):
-        client = self._client(data)
-        self.clients.remove(client)
-        client.lose()
+    @rule(session=sessions, op=st.sampled_from(["heartbeat", "usage", "bye"]))
+    def say(self, session, op):
+        self._client(session)(id=self._number(session), op=op)
 
-    @rule(seconds=st.sampled_from([0.1, 5.0, 16.0, 44.0, 46.0]), step=st.sampled_from([0.5, 16.0]))
+    @rule(session=sessions)
+    def lose(self, session):
+        if session in self.clients:
+            self.clients.pop(session).lose()
+
+    @rule(which=st.integers(0, 3))
+    def lose_an_old_one(self, which):
+        """A connection that was replaced long ago is noticed to be gone."""
+        if which < len(self.old) and self.old[which].office is self.office:
+            self.old.pop(which).lose()
+
+    @rule(seconds=st.sampled_from([0.1, 5.0, 16.0, 46.0]), step=st.sampled_from([0.5, 16.0]))
     def pass_seconds(self, seconds, step):
         self.office.pass_seconds(seconds, step)
 
@@ -110,32 +103,29 @@ class Name(RuleBasedStateMachine):
     def license(self, text):
         self.office.license(text)
 
-    @rule(data=st.data())
-    def remove(self, data):
-        numbers = list(self.office.ledger.entries)
-        if numbers:
-            seat = data.draw(st.sampled_from(numbers))
+    @rule(which=st.integers(0, 3))
+    def remove(self, which):
+        for seat in list(self.office.ledger.entries)[which : which + 1]:
             assert self.office.desk.remove_seat(seat, "asked for", self.office.moment) is None
             self.office.settle()
 
-    @rule()
-    def isolate(self):
+    @rule(session=sessions)
+    def isolate(self, session):
+        """The door is shut for a moment in which a connection is lost."""
         self.office.shut()
-
-    @rule()
-    def open(self):
+        if session in self.clients:
+            self.clients.pop(session).lose()
+        self.office.pass_seconds(1)
         self.office.desk.open(self.office.moment)
         self.office.settle()
 
-    @rule(lost=st.booleans())
-    def take_over(self, lost):
-        """Another server takes the name; with `lost`, what this one decided last is in no journal."""
-        if lost:
-            for client in self.clients:
-                client(id=self._number(client.name), op="heartbeat")
-            self.office.desk.take()
-        old, self.office, self.clients = self.office, self.office.taken_over(), []
-        assert state_of(self.office.ledger) == state_of(old.ledger)
+    @rule(chance=st.integers(0, 2))
+    def take_over(self, chance):
+        """Another server takes the name."""
+        if chance:
+            return
+        before, self.office, self.clients = self.office, self.office.taken_over(), {}
+        assert state_of(self.office.ledger) == state_of(before.ledger)
         self.office.activate()
         assert all(session.deadline is not None for session in self.office.ledger.sessions.values())
 
@@ -181,7 +171,7 @@ class Name(RuleBasedStateMachine):
 
     @invariant()
     def one_answer_each(self):
-        for client in getattr(self, "clients", ()):
+        for client in getattr(self, "clients", {}).values():
             if not client.is_closed:
                 assert client.asked == client.answered + sum(client.conversation.asked.values())
             assert client.answered <= client.asked + client.is_closed
@@ -204,12 +194,32 @@ class Name(RuleBasedStateMachine):
             key = ledger.sessions[event.session].digest, event.handle, event.session
             assert self.first.setdefault(key, event.seat) == event.seat  # once
 
+    def _checkout(self, session, feature, version, count, wait):
+        client, number = self._client(session), self._number(session)
+        request = {"id": number, "op": "checkout", "feature": feature, "version": version, "count": count, "wait": wait}
+        self.sent[session].append(request)
+        client(**request)
+
     def _number(self, session):
         self.ids[session] += 1
         return self.ids[session]
 
-    def _client(self, data):
-        return data.draw(st.sampled_from(self.clients)) if self.clients else None
+    def _client(self, session):
+        """The session's connection, a new one if there is none."""
+        client = self.clients.get(session)
+        return self._connect(session, 1) if client is None or client.is_closed else client
+
+    def _connect(self, session, step):
+        attempt = max(1, self.attempts[session] + step)
+        self.attempts[session] = max(attempt, self.attempts[session])
+        client = self.office.client()
+        client.hello(session, attempt, self._number(session))
+        if client.is_closed:
+            return client
+        if session in self.clients:
+            self.old.append(self.clients[session])
+        self.clients[session] = client
+        return client
 
 
 TestName = Name.TestCase
