@@ -6,7 +6,6 @@ or a host that does not answer cannot make anybody wait for: what has not
 answered after `ANSWER_SECONDS` is unreachable.
 """
 
-import contextlib
 import queue
 import socket
 import ssl
@@ -49,15 +48,15 @@ def ask(
     addresses: Sequence[Address], tls: ssl.SSLContext | None, *, feature: str | None, holders: bool
 ) -> Told | NoFeature | Unreachable:
     """The status of the system behind `addresses` and the usage of `feature`, None: of all, with its holders or not."""
-    found = _choose(addresses, tls)
+    found = _choose(list(dict.fromkeys(addresses)), tls)
     if isinstance(found, Unreachable):
         return found
-    status, line = found
-    with line:
-        try:
+    status, address = found
+    try:
+        with _Line(address, tls) as line:
             features = _features(line, feature, holders=holders)
-        except (OSError, msgspec.DecodeError):
-            return Unreachable()
+    except (OSError, msgspec.DecodeError):
+        return Unreachable()
     return NoFeature() if features is None else Told(status, features)
 
 
@@ -104,48 +103,41 @@ _head = msgspec.json.Decoder(_Head).decode
 _status = msgspec.json.Decoder(StatusReply).decode
 _usage = msgspec.json.Decoder(UsageReply).decode
 
+_Answers = queue.SimpleQueue[tuple[Address, StatusReply | Exception]]
 
-def _choose(addresses: Sequence[Address], tls: ssl.SSLContext | None) -> tuple[StatusReply, _Line] | Unreachable:
+
+def _choose(addresses: Sequence[Address], tls: ssl.SSLContext | None) -> tuple[StatusReply, Address] | Unreachable:
     """The active server as soon as it answers, or else the first in order that answers at all."""
-    answers: queue.SimpleQueue[tuple[int, tuple[StatusReply, _Line] | OSError | msgspec.DecodeError]]
-    answers = queue.SimpleQueue()
-    for number, address in enumerate(addresses):
-        threading.Thread(target=_ask_status, args=(answers, number, address, tls), daemon=True).start()
-    standbys: dict[int, tuple[StatusReply, _Line]] = {}
+    answers: _Answers = queue.SimpleQueue()
+    for address in addresses:
+        threading.Thread(target=_ask_status, args=(answers, address, tls), daemon=True).start()
+    standbys: dict[Address, StatusReply] = {}
     faults: list[Exception] = []
     end = time.monotonic() + ANSWER_SECONDS
     while len(standbys) + len(faults) < len(addresses):
         try:
-            number, answer = answers.get(timeout=max(0.0, end - time.monotonic()))
+            address, answer = answers.get(timeout=max(0.0, end - time.monotonic()))
         except queue.Empty:
             break
         if isinstance(answer, Exception):
             faults.append(answer)
-        elif answer[0].role == "active":
-            return answer
+        elif answer.role == "active":
+            return answer, address
         else:
-            standbys[number] = answer
-    if standbys:
-        return standbys[min(standbys)]
+            standbys[address] = answer
+    for address in addresses:
+        if address in standbys:
+            return standbys[address], address
     unknown = [fault for fault in faults if isinstance(fault, socket.gaierror)]
     return Unreachable(is_name_unknown=len(unknown) == len(addresses))
 
 
-def _ask_status(
-    answers: "queue.SimpleQueue[tuple[int, tuple[StatusReply, _Line] | OSError | msgspec.DecodeError]]",
-    number: int,
-    address: Address,
-    tls: ssl.SSLContext | None,
-) -> None:
-    with contextlib.ExitStack() as stack:
-        try:
-            line = stack.enter_context(_Line(address, tls))
-            reply = _status(line.say(Status(1), ANSWER_SECONDS))
-        except (OSError, msgspec.DecodeError) as fault:
-            answers.put((number, fault))
-        else:
-            stack.pop_all()
-            answers.put((number, (reply, line)))
+def _ask_status(answers: _Answers, address: Address, tls: ssl.SSLContext | None) -> None:
+    try:
+        with _Line(address, tls) as line:
+            answers.put((address, _status(line.say(Status(1), ANSWER_SECONDS))))
+    except (OSError, msgspec.DecodeError) as fault:
+        answers.put((address, fault))
 
 
 def _features(line: _Line, feature: str | None, *, holders: bool) -> list[FeatureUsage] | None:

@@ -308,16 +308,14 @@ class Pool:
                     backend.stop()
 
     def _warn_when_unserved(self) -> None:
-        if self._unserved is None:
-            self._unserved = self._reactor.callLater(self.plan.config.hold, self._still_unserved)
+        if self._unserved is not None and self._unserved.active():
+            self._unserved.cancel()
+        self._unserved = self._reactor.callLater(self.plan.config.hold, self._still_unserved)
 
     def _still_unserved(self) -> None:
-        self._unserved = None
-        unserved_for = self._reactor.seconds() - self._serving_since
-        if self._serving is None and unserved_for >= self.plan.config.hold:
+        if self._serving is None:
+            unserved_for = self._reactor.seconds() - self._serving_since
             self.announce("unserved", f"no license server for {unserved_for:.0f} s: {self._reason}")
-        elif self._serving is None:
-            self._warn_when_unserved()
 
     def _suspect(self, backend: str) -> None:
         if backend in self.backends:

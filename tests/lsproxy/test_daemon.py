@@ -1,9 +1,11 @@
 """`lsproxy serve` as a real process: how it starts, reloads and ends."""
 
+import http.client
 import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -11,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from lsproxy.config.tokens import SALT_BYTES, add_token
 from tests.faults.process import wait_for
 from tests.faults.system import COMMANDS, System, free_port
+from tests.lsproxy.net.conftest import Authority
 
 
 @pytest.fixture
@@ -183,3 +187,29 @@ def test_the_limit_of_descriptors_is_raised(system):
     soft, hard = next(line for line in limits if line.startswith("Max open files")).split()[3:5]
     assert soft == hard
     assert sys.maxsize > int(hard) > 256
+
+
+def test_the_admin_api_over_tls(system, tmp_path):
+    """Commands reach it by https, by the name that its certificate proves; the panel's cookie is for TLS alone."""
+    authority = Authority(tmp_path)
+    certificate, key = authority.issue("localhost")
+    edit(system, lambda tree: tree["admin"].update(tls={"certificate": str(certificate), "key": str(key)}))
+    add_token(system.folder / "tokens.yaml", "eve", "viewer", "of eve", bytes(SALT_BYTES))
+    start(system)
+    where = f"https://localhost:{system.addresses['admin'][1]}"
+    command = [str(COMMANDS / "lsproxy"), "status", "--json", "--admin", where]
+    environment = {**os.environ, "LSPROXY_TOKEN": "of eve"}
+    trusting = {**environment, "SSL_CERT_FILE": str(authority.file)}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False, env=trusting)
+    assert json.loads(done.stdout)["pools"][0]["pool"] == "acme", done.stderr
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False, env=environment)
+    assert done.returncode == 1
+    assert "certificate verify failed" in done.stderr
+    assert "Traceback" not in done.stderr
+    context = ssl.create_default_context(cafile=authority.file)
+    connection = http.client.HTTPSConnection("localhost", system.addresses["admin"][1], timeout=10, context=context)
+    connection.request("POST", "/login", "token=of+eve", {"Host": "licenses.example.com"})
+    answer = connection.getresponse()
+    assert answer.status == 303
+    assert answer.headers["Set-Cookie"].endswith("; Secure")
+    connection.close()

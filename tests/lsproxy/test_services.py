@@ -2,6 +2,7 @@
 
 import json
 import socket
+import ssl
 
 import msgspec
 import pytest
@@ -10,6 +11,7 @@ import yaml
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
 
 from lsproxy.cli.demo_files import prepare
 from lsproxy.config.check import load_config
@@ -17,6 +19,7 @@ from lsproxy.errors import LsproxyError
 from lsproxy.proxy.memory import InMemory
 from lsproxy.services import LicenseLostError, Services
 from tests.faults.system import free_port
+from tests.lsproxy.net.conftest import Authority
 
 
 class Running:
@@ -133,6 +136,36 @@ async def test_a_listener_on_its_old_address_may_get_another_pool(running):
         await running.change(edit)
         with await connect(running.demo.port):
             assert (running.clients("demo"), running.clients("more")) == (1, 1)
+
+
+def shown_certificate(port, authority):
+    """The serial number of the certificate that a listener shows."""
+    context = ssl.create_default_context(cafile=authority.file)
+    with (
+        socket.create_connection(("127.0.0.1", port), 5) as raw,
+        context.wrap_socket(raw, server_hostname="localhost") as client,
+    ):
+        return client.getpeercert()["serialNumber"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_renewed_certificate_is_shown_after_a_reload(running, tmp_path):
+    """The configuration says the same, the file another thing; without a reload nothing changes."""
+    authority = Authority(tmp_path)
+
+    def edit(tree):
+        certificate, key = authority.issue("localhost")
+        tree["listen"]["licenses"]["tls"] = {"certificate": str(certificate), "key": str(key)}
+
+    async def shown():
+        return await deferToThread(shown_certificate, running.demo.port, authority)
+
+    assert await running.change(edit) == ["listen.licenses.tls: changed"]
+    first = await shown()
+    authority.issue("localhost")
+    assert await shown() == first
+    assert await running.change(lambda _tree: None) == []
+    assert await shown() != first
 
 
 @pytest_twisted.ensureDeferred

@@ -8,6 +8,7 @@ from datetime import datetime
 
 import pytest
 
+from tests.faults.process import wait_for
 from tests.faults.system import free_port
 from tests.lsproxy.cli.conftest import lsproxy
 from tests.lsproxy.lmstat.test_text import read_by_line, read_by_word
@@ -35,8 +36,11 @@ def keepers(system):
         keeper.line.ask("bye", id=keeper.last_id + 9)
 
 
-def test_everything_of_a_running_system(system, keepers):
+@pytest.mark.usefixtures("keepers")
+def test_everything_of_a_running_system(system):
     """Asked at lsproxy, at the active server or at a standby, it says the same but for the time; both readers agree."""
+    for name in system.servers:
+        wait_for(lambda name=name: len(system.status(name)["members"]) == 2, f"{name} knows both")
     printed = []
     for name in ("proxy", *system.servers):
         done = lsproxy("lmstat", "-a", "-c", port_at_host(system.addresses[name]))
@@ -57,7 +61,8 @@ def test_everything_of_a_running_system(system, keepers):
     assert f"(v2026.1) ({active}/{system.addresses[active][1]} {seat}), start {now:%a} {now.month}/{now.day} " in line
 
 
-def test_what_is_left_out(system, keepers):
+@pytest.mark.usefixtures("keepers")
+def test_what_is_left_out(system):
     """Without -a nobody's seats; with -f only those of one feature; with -i a table."""
     where = ("-c", port_at_host(system.addresses["proxy"]))
     assert "Users of" not in lsproxy("lmstat", *where).out

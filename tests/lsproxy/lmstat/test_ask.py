@@ -17,7 +17,7 @@ PAGE = 2
 
 
 class Server:
-    """Answers each line by what `answer` makes of it; None: not at all."""
+    """Answers each line by what `answer` makes of it; None: not at all; empty: closes the connection."""
 
     def __init__(self, answer):
         self._answer = answer
@@ -34,8 +34,9 @@ class Server:
             with connection, connection.makefile("rb") as lines:
                 for line in lines:
                     reply = self._answer(json.loads(line))
-                    if reply is not None:
-                        connection.sendall(reply)
+                    if reply == b"":
+                        break
+                    connection.sendall(reply or b"")
 
     def close(self):
         self._listening.shutdown(socket.SHUT_RDWR)

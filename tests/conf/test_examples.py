@@ -1,0 +1,118 @@
+"""
+Every file of conf/ runs: a copy is changed as its comments tell an
+administrator to, started, and an application checks out a seat through it.
+"""
+
+import re
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from lsproxy.client import LicenseClient
+from tests.faults.process import Child, wait_for
+from tests.faults.system import COMMANDS, free_port
+
+CONF = Path(__file__).parents[2] / "conf"
+
+# One name, one command: licservers first, the proxy before them last.
+COMMAND_OF = {"licserver-a.yaml": "licserver", "licserver-b.yaml": "licserver", "lsproxy.yaml": "lsproxy"}
+
+
+class Site:
+    """A host on which the examples were unpacked: its files under `folder`, its own ports."""
+
+    def __init__(self, folder):
+        self.folder = folder / "etc"
+        shutil.copytree(CONF, self.folder)
+        self.ports = {}
+        for place in ("/var/lib/licserver", "/var/lib/lsproxy", "/run/lsproxy"):
+            (folder / place.lstrip("/")).mkdir(parents=True, exist_ok=True)
+        for name in COMMAND_OF:
+            path = self.folder / name
+            text = path.read_text()
+            text = re.sub(r"(?<=[ /])/?(var/lib|run)/(?=licserver|lsproxy)", rf"{folder}/\1/", text)
+            path.write_text(re.sub(r'(?<=:)27\d{3}(?=")', self._port, text))
+        self.children = {}
+
+    def _port(self, match):
+        return str(self.ports.setdefault(match[0], free_port()))
+
+    def run(self, *command):
+        done = subprocess.run(
+            [str(COMMANDS / command[0]), *command[1:]],
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def start(self, name):
+        command = [str(COMMANDS / COMMAND_OF[name]), "serve", "-c", str(self.folder / name)]
+        child = self.children[name] = Child(name, command, self.folder / f"{name}.log")
+        child.start()
+
+    def stop(self):
+        for child in self.children.values():
+            child.signal(signal.SIGTERM)
+        try:
+            return {name: child.wait(15) for name, child in self.children.items()}
+        finally:
+            for child in self.children.values():
+                child.signal(signal.SIGKILL)
+
+
+@pytest.fixture
+def site(tmp_path):
+    """The files that the comments ask for, made by the commands that they name."""
+    made = Site(tmp_path)
+    example = made.folder / "acme.lic.example"
+    hostid = next(line for line in made.run("licserver", "hostid").split() if line.lower().startswith("hostname="))
+    example.write_text(example.read_text().replace("HOSTNAME=license-host", hostid))
+    (made.folder / "operator.token").touch(0o600)
+    (made.folder / "operator.token").write_text("2f61" * 16)
+    for command in re.findall(r"^#   (licserver .*)$", example.read_text(), re.MULTILINE):
+        made.run(*command.split())
+    made.run("lsproxy", "token", "add", "ops", "--role", "viewer", "-c", "lsproxy.yaml")
+    made.run("licserver", "init", "-c", "licserver-a.yaml")
+    yield made
+    made.stop()
+
+
+def test_the_examples_serve_a_seat(site):
+    """Two servers, lsproxy before them; a seat outlives the death of the server that granted it."""
+    for name, command in COMMAND_OF.items():
+        site.run(command, "check", "-c", name)
+        site.start(name)
+    admin = f"unix:{site.folder.parent}/run/lsproxy/admin.sock"
+    port = site.ports["27000"]
+
+    def status():
+        command = [str(COMMANDS / "lsproxy"), "status", "--admin", admin]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+        return done.stdout if done.returncode == 0 and "standby" in done.stdout else None
+
+    shown = wait_for(status, "lsproxy serves and a server stands by")
+    assert [line.split()[1] for line in shown.splitlines()[2:4]] == ["up", "up"]
+    with LicenseClient(f"{port}@127.0.0.1", user="alice") as client, client.checkout("cad") as seat:
+        active = "a" if "lic-a*" in shown else "b"
+        site.children[f"licserver-{active}.yaml"].kill()
+        wait_for(lambda: (other := status_of(seat)) and other, "the seat is vouched for again")
+        client.checkout("mesh").checkin()
+        seat.check()
+    site.children.pop(f"licserver-{active}.yaml")
+    assert set(site.stop().values()) == {0}
+
+
+def status_of(seat):
+    return seat.is_trusted
+
+
+def test_no_example_is_left_unrun():
+    """A new file of conf/ needs its run here."""
+    assert {path.name for path in CONF.glob("*.yaml")} == set(COMMAND_OF)
