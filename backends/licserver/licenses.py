@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from twisted.logger import Logger
 
 from licserver.errors import LicserverError
 from lsproxy.errors import LsproxyError
@@ -22,6 +23,8 @@ from lsproxy.license.grammar import parse
 from lsproxy.license.hostid import Hostid
 from lsproxy.license.offer import Pool, pools
 from lsproxy.license.signature import VerifiedLicense, verify
+
+log = Logger()
 
 _SCHEMES: Final = {2: "a pair", 3: "a triad"}
 
@@ -85,6 +88,33 @@ class Licenses:
             raise LicenseRefused(reason)
         return text
 
+    def text_to_bring(self, in_force: str, file: str, is_unconfirmed: bool) -> str | None:
+        """
+        The own file's text if it comes into force with a takeover, None if `in_force`
+        (from `file`, "" for none yet) stays; `is_unconfirmed`: nobody confirmed the name
+        since this server started. A text that this host may serve gives way to a faultless one only.
+
+        Raises LicenseRefused if this host may serve neither.
+        """
+        against = self.why_not(in_force, file) if in_force else "there is none"
+        if not in_force or is_unconfirmed:
+            try:
+                own = self.read_servable() if against else self._read_new()
+            except LicenseRefused as refused:
+                if not in_force:
+                    raise
+                log.warn("the own license file is not used: {reason}", reason=refused)
+            else:
+                return None if own == in_force else own
+        if against:
+            raise LicenseRefused(f"the license in force: {against}")
+        return None
+
+    def _read_new(self) -> str:
+        text = self.read()
+        self.check_new(text, str(self.path))
+        return text
+
     def check_new(self, text: str, file: str) -> None:
         """
         Raise LicenseRefused unless a text may replace the one in force: this host
@@ -101,7 +131,13 @@ class Licenses:
             raise LicenseRefused(f"the license in force stays: {reason}")
 
     def install(self, text: str) -> None:
-        """Make `text` the own file, with the old one kept beside it as `FILE.old`. Raises LicenseRefused."""
+        """
+        Make `text` the own file, with the old one kept beside it as `FILE.old`. Raises LicenseRefused.
+
+        A file that has this text already stays, and so does the old one: servers may share the file.
+        """
+        if self._has(text):
+            return
         folder = self.path.parent
         try:
             descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=f".{self.path.name}.")
@@ -117,3 +153,9 @@ class Licenses:
             Path(temporary).replace(self.path)
         except OSError as problem:
             raise LicenseRefused(f"{self.path}: the license file cannot be written: {problem.strerror}") from problem
+
+    def _has(self, text: str) -> bool:
+        try:
+            return self.read() == text
+        except LicenseRefused:
+            return False

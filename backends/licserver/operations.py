@@ -117,6 +117,7 @@ class Operations:
     async def _install(self, conversation: Conversation, request: Install) -> None:
         licenses = self._server.licenses
         licenses.check_new(request.license, licenses.path.name)
+        self._refuse_isolated()
         licenses.install(request.license)
         self._put_in_force(request.license)
         self._confirm(conversation, request.id)
@@ -125,12 +126,16 @@ class Operations:
         server = self._server
         server.licenses.check_new(text, str(server.licenses.path))
         desk = server.desk
-        if server.tenure is not None and isinstance(desk.door, Shut):
-            raise LicenseRefused(f"the license in force stays for now: {desk.door.message}")
+        self._refuse_isolated()
         if isinstance(desk.door, Open) and text != desk.ledger.license_text:
             desk.license_came_into_force(text, str(server.licenses.path), server.moment())
             log.info("another license text is in force: {digest}", digest=server.licenses.digest(text))
         self.note_license()
+
+    def _refuse_isolated(self) -> None:
+        door = self._server.desk.door
+        if self._server.tenure is not None and isinstance(door, Shut):
+            raise LicenseRefused(f"the license in force stays for now: {door.message}")
 
     def _confirm(self, conversation: Conversation, request_id: int) -> None:
         """Say done when everything decided so far is kept."""

@@ -266,7 +266,7 @@ class Server:
         async with _held(self._following):
             await self._follower.catch_up(claim.newest_slot)
             self.desk.replace_ledger(self._follower.ledger)
-            text = self._text_to_bring(judged)
+            text = self._license_to_bring(judged)
             self.tenure = Tenure(
                 self._reactor,
                 self._wall,
@@ -287,26 +287,15 @@ class Server:
         except JournalError as problem:
             log.error("the name could not be given back: {problem}", problem=problem)
 
-    def _text_to_bring(self, judged: Claim) -> str | None:
-        """The own file's text if it comes into force now. Raises LicenseRefused if nothing can be served."""
-        in_force, file = self.desk.ledger.license_text, self.desk.ledger.license_file
-        if not in_force or (judged.epoch, judged.confirmations) == self._started_with:
-            try:
-                own = self.licenses.read_servable()
-            except LicenseRefused as refused:
-                if not in_force:
-                    raise
-                log.warn("the own license file is not used: {reason}", reason=refused)
-            else:
-                return None if own == in_force else own
-        reason = self.licenses.why_not(in_force, file)
-        if reason:
-            raise LicenseRefused(f"the license in force: {reason}")
-        return None
+    def _license_to_bring(self, judged: Claim) -> str | None:
+        """The text that comes into force when the judged claim is followed by this server's. Raises LicenseRefused."""
+        ledger = self.desk.ledger
+        is_unconfirmed = (judged.epoch, judged.confirmations) == self._started_with
+        return self.licenses.text_to_bring(ledger.license_text, ledger.license_file, is_unconfirmed)
 
     def _why_not(self, claim: Claim) -> str:
         try:
-            self._text_to_bring(claim)
+            self._license_to_bring(claim)
         except LicenseRefused as refused:
             return str(refused)
         return ""
@@ -433,26 +422,26 @@ class Server:
 
     def status(self, request_id: int, license_digest: str, notices: list[Notice]) -> StatusReply:
         """The reply to `status`."""
-        identity, ledger, claim = self.identity, self.desk.ledger, self._claim
-        holder = None if claim is None or claim.holder is None else claim.holder.instance
-        if self.tenure is not None:
-            holder = identity.member.instance
+        identity, ledger, claim, tenure = self.identity, self.desk.ledger, self._claim, self.tenure
+        me = identity.member
+        if tenure is not None:
+            epoch, slot = tenure.epoch, tenure.slot
+        else:
+            epoch, slot = 0 if claim is None else claim.epoch, self._follower.slot
+        holder = me.instance if tenure is not None else _holder_instance(claim)
         return StatusReply(
             id=request_id,
             server=identity.server_name,
-            backend=identity.member.name,
+            backend=me.name,
             role=self.role(),
-            epoch=self.tenure.epoch if self.tenure is not None else 0 if claim is None else claim.epoch,
+            epoch=epoch,
             journal=self.journal.journal_id,
-            instance=identity.member.instance,
-            revision=self._follower.slot if self.tenure is None else self.tenure.slot,
+            instance=me.instance,
+            revision=slot,
             license=license_digest,
             hostids=[str(hostid) for hostid in identity.hostids],
             redundancy={"scheme": identity.scheme, "role": identity.scheme, "primary": None},
-            members=[
-                MemberStatus(member.name, member.address, _member_role(member, is_running, holder))
-                for member, is_running in self.members
-            ],
+            members=[_member_status(member, is_running, holder) for member, is_running in self.members],
             takeover=None,
             sessions=len(ledger.sessions),
             seats=sum(sum(demand.values()) for demand in ledger.demand.values()),
@@ -463,10 +452,13 @@ class Server:
         )
 
 
-def _member_role(member: Member, is_running: bool, holder: str | None) -> str:
-    if not is_running:
-        return "down"
-    return "active" if member.instance == holder else "standby"
+def _member_status(member: Member, is_running: bool, holder: str | None) -> MemberStatus:
+    shown = "down" if not is_running else "active" if member.instance == holder else "standby"
+    return MemberStatus(member.name, member.address, shown)
+
+
+def _holder_instance(claim: Claim | None) -> str | None:
+    return None if claim is None or claim.holder is None else claim.holder.instance
 
 
 def _holder(claim: Claim) -> str:

@@ -60,6 +60,10 @@ class Access:
             raise RefusedError(FORBIDDEN, "not_permitted", why)
         return caller
 
+    def welcome(self, entry: Token) -> str:
+        """A cookie for who gave the token of `entry`."""
+        return self._logins.welcome(entry.name, self._tokens.version)
+
     async def owner(self, token: str, source: str) -> Token:
         """The entry of `token`. Raises RefusedError where it is none, and where `source` guessed too often."""
         known = self._tokens.known(token)
@@ -90,10 +94,10 @@ class Access:
         if scheme.lower() == "bearer" and token.strip():
             entry = await self.owner(token.strip(), asked.peer.source)
             return Caller(entry.name, entry.role, asked.peer.source)
-        visitor = self._logins.visitor(_cookie(asked)) if asked.method in _READING else None
-        if visitor is None:
+        visit = self._logins.visit(_cookie(asked)) if asked.method in _READING else None
+        if visit is None or visit.tokens not in {None, self._tokens.version}:
             raise _unauthorized("a token is needed: send Authorization: Bearer TOKEN")
-        return Caller(visitor, "viewer", asked.peer.source)
+        return Caller(visit.name, "viewer", asked.peer.source)
 
 
 def _unauthorized(message: str) -> RefusedError:

@@ -94,7 +94,9 @@ class Api:
         except RefusedError as refused:
             return refused.reply
         except LsproxyError as problem:
-            return refusal(FAULT, "fault", str(problem))
+            # Whoever is not let in yet learns no path of this machine.
+            log.error("the admin API lets nobody in by token: {problem}", problem=str(problem))
+            return refusal(FAULT, "fault", "the tokens cannot be read, the log of lsproxy says why")
 
     async def _admit(self, asked: Asked, found: Found) -> Caller | None:
         try:
@@ -214,10 +216,10 @@ class Api:
         self._access.refuse_other_names(asked)
         if "code" not in asked.query:
             return page.login_form()
-        cookie = self._logins.use(asked.query["code"])
-        if cookie is None:
+        used = self._logins.use(asked.query["code"])
+        if used is None:
             return page.login_form("This link was used already or has ended; ask for a new one.", UNAUTHORIZED)
-        return self._welcome(cookie, asked)
+        return self._welcome(*used, asked)
 
     async def _login(self, asked: Asked, _found: Found, _caller: Caller | None) -> Reply:
         self._access.refuse_other_names(asked)
@@ -227,10 +229,9 @@ class Api:
             entry = await self._access.owner(token, asked.peer.source)
         except RefusedError as refused:
             return page.login_form(str(refused), refused.reply.status)
-        return self._welcome(self._logins.welcome(entry.name), asked)
+        return self._welcome(self._access.welcome(entry), entry.name, asked)
 
-    def _welcome(self, cookie: str, asked: Asked) -> Reply:
-        who = self._logins.visitor(cookie)
+    def _welcome(self, cookie: str, who: str, asked: Asked) -> Reply:
         log.info("audit: {who} logged in to the panel from {source}", who=who, source=asked.peer.source)
         kept = f"{COOKIE}={cookie}; Path=/; Max-Age={COOKIE_SECONDS:.0f}; HttpOnly; SameSite=Strict"
         secured = f"{kept}; Secure" if asked.is_private else kept

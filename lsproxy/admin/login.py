@@ -13,6 +13,8 @@ from typing import Final
 
 import msgspec
 
+from lsproxy.admin.tokens import Version
+
 CODE_SECONDS: Final = 600.0
 RENEWED_SECONDS: Final = 300.0
 COOKIE_SECONDS: Final = 12 * 3600.0
@@ -29,10 +31,14 @@ class Code(msgspec.Struct, frozen=True):
 
 
 class Visit(msgspec.Struct, frozen=True):
-    """Whose cookie it is, and until when it counts."""
+    """
+    Whose cookie it is, and until when it counts. `tokens` is the version of tokens.yaml where a token was given for
+    it, so that a token that is taken out takes its cookies along.
+    """
 
     name: str
     until: float
+    tokens: Version
 
 
 class Logins:
@@ -51,27 +57,29 @@ class Logins:
             self._code = Code(self._secret(), name, now + CODE_SECONDS)
         return self._code.text
 
-    def use(self, code: str) -> str | None:
-        """A cookie for the code, which has then been used; None if it is none."""
+    def use(self, code: str) -> tuple[str, str] | None:
+        """A cookie for the code, which has then been used, and for whom; None if it is none."""
         now = self._seconds()
         kept = self._code
         if kept is None or kept.until <= now or _digest(kept.text) != _digest(code):
             return None
         self._code = None
-        return self.welcome(kept.name)
+        return self.welcome(kept.name), kept.name
 
-    def welcome(self, name: str) -> str:
-        """A new cookie for `name`."""
+    def welcome(self, name: str, tokens: Version = None) -> str:
+        """A new cookie for `name`, who gave a token of that version of tokens.yaml, or followed a link."""
         now = self._seconds()
         visits = [(key, visit) for key, visit in self._visits.items() if visit.until > now]
         cookie = self._secret()
-        self._visits = dict([*visits[-(MOST_COOKIES - 1) :], (_digest(cookie), Visit(name, now + COOKIE_SECONDS))])
+        self._visits = dict(
+            [*visits[-(MOST_COOKIES - 1) :], (_digest(cookie), Visit(name, now + COOKIE_SECONDS, tokens))]
+        )
         return cookie
 
-    def visitor(self, cookie: str) -> str | None:
-        """Whose cookie it is, None if it is none or has ended."""
+    def visit(self, cookie: str) -> Visit | None:
+        """What is known of a cookie, None if it is none or has ended."""
         visit = self._visits.get(_digest(cookie))
-        return None if visit is None or visit.until <= self._seconds() else visit.name
+        return None if visit is None or visit.until <= self._seconds() else visit
 
 
 def _digest(text: str) -> bytes:

@@ -25,7 +25,8 @@ MOST_WAITING: Final = 32
 MOST_REMEMBERED: Final = 256
 LONGEST_TOKEN: Final = 512
 
-_Version = tuple[int, int, int] | None
+Version = tuple[int, int, int] | None
+"""What tells one state of the file from another; None where there is none."""
 
 
 class TokenBook:
@@ -36,9 +37,15 @@ class TokenBook:
         self._pool = pool
         self._path = path
         self._key = key
-        self._version: _Version = None
+        self._version: Version = None
         self._verified: dict[bytes, Token] = {}
         self._turns = DeferredSemaphore(AT_ONCE)
+
+    @property
+    def version(self) -> Version:
+        """The state that the file is in now."""
+        self._notice_change()
+        return self._version
 
     def known(self, token: str) -> Token | None:
         """The entry of a token that was verified before and whose file is still the same."""
@@ -82,7 +89,7 @@ class TokenBook:
         return hmac.digest(self._key, token.encode("utf-8", "surrogatepass"), hashlib.sha256)
 
 
-def _version(path: Path) -> _Version:
+def _version(path: Path) -> Version:
     try:
         status = path.stat()
     except OSError:

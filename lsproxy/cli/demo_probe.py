@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO, Final
 
 INTERVAL_SECONDS: Final = 0.05
+AGAIN_SECONDS: Final = 0.002
 TIMEOUT_SECONDS: Final = 15.0
 _STATUS: Final = b'{"id":1,"op":"status"}\n'
 
@@ -30,38 +31,39 @@ def ask_role(port: int) -> str | None:
 
 
 class Probe:
-    """Asks the proxy at 127.0.0.1:`port`, from `start` until `stop`."""
+    """Asks the proxy at 127.0.0.1:`port` from `start` on, as long as the process lives."""
 
     def __init__(self, port: int) -> None:
         self._port = port
-        self._is_stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="probe", daemon=True)
         self._epoch = 0
+        self._asked_at: float | None = None
         self.waited: float | None = None
 
     def start(self) -> None:
         """Begin."""
         self._thread.start()
 
-    def stop(self) -> None:
-        """End."""
-        self._is_stopped.set()
-
     def _run(self) -> None:
-        asked_at: float | None = None
-        while not self._is_stopped.is_set():
+        while True:
             try:
                 with _lines(self._port, TIMEOUT_SECONDS) as (connection, lines):
-                    while not self._is_stopped.wait(INTERVAL_SECONDS):
-                        asked_at = asked_at or time.monotonic()
-                        connection.sendall(_STATUS)
-                        line = lines.readline()
-                        if not line:
-                            break
-                        if self._is_answer(json.loads(line), time.monotonic() - asked_at):
-                            asked_at = None
+                    self._ask(connection, lines)
             except (OSError, ValueError):
-                self._is_stopped.wait(INTERVAL_SECONDS)
+                pass  # the proxy is being started again
+            time.sleep(AGAIN_SECONDS)
+
+    def _ask(self, connection: socket.socket, lines: BinaryIO) -> None:
+        """Until the connection ends; what was not answered on the last one is asked again at once."""
+        while True:
+            if self._asked_at is None:
+                time.sleep(INTERVAL_SECONDS)
+                self._asked_at = time.monotonic()
+            connection.sendall(_STATUS)
+            line = lines.readline()
+            if not line or not self._is_answer(json.loads(line), time.monotonic() - self._asked_at):
+                return
+            self._asked_at = None
 
     def _is_answer(self, reply: dict[str, Any], waited: float) -> bool:
         if not reply.get("ok"):

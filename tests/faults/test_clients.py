@@ -37,12 +37,9 @@ def test_clients_killed_in_a_checkout(make_system):
     for door in doors:
         for when in ("answered", "unanswered"):
             _die(system, system.addresses[door], when)
-    states = [holder["state"] for holder in system.usage()["cad"]["holders"]]
-    assert states.count("detached") >= 2 * len(doors)
-    patient.connect()
-    waiting = patient.line.send("checkout", id=10, feature="mesh", count=3, wait=60)
+    wait_for(lambda: _states(system, "cad") == {"detached"}, "all deaths are noticed")
     assert keeper.ask("checkin", handle=mesh["handle"])["ok"]
-    assert patient.line.reply(waiting)["ok"]
+    patient.checkout("mesh", count=3, wait=60)
     wait_for(lambda: system.usage()["cad"]["in_use"] == 0, "the seats of the dead are free")
     usage = system.usage()["mesh"]
     assert (usage["queued"], usage["in_use"]) == (0, 3)
@@ -101,6 +98,10 @@ def _caller(system):
     """A connection to where sessions are served now."""
     active, _ = system.wait_active()
     return Caller(system.addresses["proxy" if system.proxy else active])
+
+
+def _states(system, feature):
+    return {holder["state"] for holder in system.usage()[feature]["holders"]}
 
 
 def _die(system, address, when):

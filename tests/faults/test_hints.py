@@ -8,8 +8,9 @@ STORM_SECONDS = 20.0
 HOLD_DOWNS = (5.0, 10.0, 20.0, 40.0, 60.0)
 
 
-def test_a_storm_of_hints(system):
+def test_a_storm_of_hints(make_system):
     """Healthy servers switch no faster than the growing hold-down allows, and no promise is broken."""
+    system = make_system(has_proxy=True).start()
     _, first = system.wait_active()
     operators = {name: system.operator(name) for name in system.servers}
     granted = asked = 0

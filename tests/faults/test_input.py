@@ -3,6 +3,7 @@
 import json
 import resource
 import socket
+import time
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from lsproxy.seat.lines import REQUEST_LIMIT
 from tests.faults.caller import Caller
-from tests.faults.process import wait_for
+from tests.faults.process import PATIENCE_SECONDS, wait_for
 from tests.faults.witness import Load
 
 MOST_GROWTH_BYTES = 64 * 1024 * 1024
@@ -93,15 +94,9 @@ def test_the_longest_line(guarded, port):
 
 @pytest.mark.parametrize("port", ["lic-a", "proxy"])
 def test_a_line_without_an_end(guarded, port):
-    """Of 100 megabytes without a line end nothing is kept: a bad request, and the connection is closed."""
-    with Caller(guarded.addresses[port]) as caller:
-        try:
-            for _ in range(100):
-                caller.write(b"x" * 1_000_000)
-        except OSError:
-            pass
-        else:
-            raise AssertionError("100 MB were taken")
+    """Of megabytes without a line end nothing is kept, and the connection is closed however long they go on."""
+    with Caller(guarded.addresses[port]) as caller, pytest.raises(ConnectionError):
+        _pour(caller)
 
 
 def test_ids_repeated_with_other_contents(system):
@@ -141,7 +136,7 @@ def test_half_open_hellos(system):
                 callers.append(caller)
             load.wait_for_grants()
             for caller in callers:
-                assert [message["error"] for message in caller.hear_all()] == ["hello_required"]
+                assert {message["error"] for message in caller.hear_all()} <= {"hello_required"}
                 caller.socket.close()
             load.wait_for_grants()
         wait_for(lambda: door.descriptors() < before + HALF_OPEN / 10, "the descriptors are given back")
@@ -149,6 +144,13 @@ def test_half_open_hellos(system):
         for caller in callers:
             caller.socket.close()
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def _pour(caller):
+    end = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < end:
+        caller.write(b"x" * 1_000_000)
+        time.sleep(0.01)
 
 
 def _send(address, content):

@@ -53,7 +53,8 @@ def test_hello_resumes(office, alice):
     assert again.hello(attempt=2, number=4) == [{**WELCOME, "id": 4, "resumed": True, "held": [2]}]
 
 
-def test_session_in_any_case(office, alice):
+@pytest.mark.usefixtures("alice")
+def test_session_in_any_case(office):
     """The session's hex digits are the same bits in either case."""
     assert office.client().hello("A", attempt=2)[0]["resumed"] is True
 
@@ -98,8 +99,9 @@ def test_pid_that_cannot_be_kept(office):
     assert codes(client.hello(number=2, pid=115)) == ["ok"]
 
 
-def test_lower_attempt(office, alice):
-    """A hello with a lower attempt than the server knows is superseded and its connection closed; the newer one goes on."""
+@pytest.mark.usefixtures("alice")
+def test_lower_attempt(office):
+    """A hello with a lower attempt than the server knows is superseded and its connection closed; the newer goes on."""
     newer = office.client()
     newer.hello(attempt=5)
     late = office.client()
@@ -123,7 +125,8 @@ def test_later_connection_wins(office, alice, attempt):
     assert office.ledger.sessions[1].deadline is None
 
 
-def test_attempt_survives_a_takeover(office, alice):
+@pytest.mark.usefixtures("alice")
+def test_attempt_survives_a_takeover(office):
     """A forgotten half-open connection does not steal a session back on another server."""
     office.client().hello(attempt=3)
     other = office.taken_over()
@@ -212,7 +215,7 @@ def test_operator_hello(office):
 def test_wrong_token(office):
     """A wrong token is not permitted, is not repeated in the answer, and closes the connection."""
     client = office.client()
-    [reply] = client(id=1, op="hello", token="guessé")
+    [reply] = client(id=1, op="hello", token="guessé")  # noqa: S106 it is a wrong one
     assert reply["error"] == "not_permitted"
     assert "guess" not in reply["message"]
     assert client.is_closed

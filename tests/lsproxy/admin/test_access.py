@@ -19,7 +19,7 @@ class Door:
     """An Access and what it is made of."""
 
     def __init__(self, folder):
-        path = folder / "tokens.yaml"
+        self.path = path = folder / "tokens.yaml"
         add_token(path, "ops", "operator", "of an operator", bytes(SALT_BYTES))
         add_token(path, "eve", "viewer", "of a viewer", bytes(SALT_BYTES))
         self.clock = Clock()
@@ -77,6 +77,18 @@ async def test_the_cookie_reads_and_changes_nothing(door):
     assert await door.refused("viewer", cookie=cookie, method="POST") == 401
     assert await door.refused("viewer", cookie=f"{COOKIE}=guess") == 401
     assert await door.refused("viewer", cookie="\x00;=;=") == 401
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_token_that_is_taken_out_takes_its_cookies_along(door):
+    """A cookie of a link stays."""
+    entry = await door.access.owner("of a viewer", "192.0.2.1")
+    by_token = f"{COOKIE}={door.access.welcome(entry)}"
+    by_link = f"{COOKIE}={door.logins.use(door.logins.code('link'))[0]}"
+    assert (await door.admit("viewer", cookie=by_token)).name == "eve"
+    door.path.write_text("tokens: []\n")
+    assert await door.refused("viewer", cookie=by_token) == 401
+    assert (await door.admit("viewer", cookie=by_link)).name == "link"
 
 
 @pytest.mark.parametrize("host", ["attacker.example", "attacker.example:27080", "", "127.0.0.1.attacker.example"])

@@ -148,3 +148,26 @@ async def test_a_login_link_counts_once_and_leaves_the_address(panel):
     second = await panel.ask("GET", path)
     assert second.status == 401
     assert "set-cookie" not in second.headers
+
+
+@pytest_twisted.ensureDeferred
+async def test_tokens_that_cannot_be_read_let_nobody_in(panel):
+    """Whoever asks learns no path of this machine; the unix socket goes on."""
+    path = panel.demo.folder / "tokens.yaml"
+    path.chmod(0o644)
+    try:
+        answer = await panel.ask("GET", "/api/v1/pools", role="viewer")
+        assert answer.status == 500
+        assert b"tokens.yaml" not in answer.body
+        assert (await panel.ask("GET", "/api/v1/pools", over_unix=True)).status == 200
+    finally:
+        path.chmod(0o600)
+    assert (await panel.ask("GET", "/api/v1/pools", role="viewer")).status == 200
+
+
+@pytest_twisted.ensureDeferred
+async def test_usage_takes_only_a_query_it_knows(panel):
+    """That of the seat protocol; anything else is 400."""
+    for query in ("limit=0", "after=x", "more=1", "limit=100000"):
+        answer = await panel.ask("GET", f"/api/v1/pools/demo/usage?{query}", role="viewer")
+        assert (answer.status, answer.content["error"]) == (400, "bad_request"), query

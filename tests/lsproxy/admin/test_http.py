@@ -5,10 +5,12 @@ import socket
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
-from twisted.internet.task import deferLater
+from twisted.internet.task import Clock, deferLater
+from twisted.internet.testing import StringTransport
 from twisted.internet.threads import deferToThread
 
-from lsproxy.admin.http import MOST_BYTES, MOST_CONNECTIONS
+from lsproxy.admin.events import Events
+from lsproxy.admin.http import IDLE_SECONDS, MOST_BYTES, MOST_CONNECTIONS, Site
 
 
 def speak(port, *pieces, seconds=5):
@@ -112,3 +114,35 @@ async def test_connections_are_bounded(panel):
         connection.close()
     await deferLater(reactor, 0.1)
     assert (await panel.ask("GET", "/healthz")).status == 200
+
+
+async def nobody(_asked):
+    raise AssertionError("nothing was asked")
+
+
+@pytest.mark.parametrize(
+    "begun", [b"GET / HT", b"GET / HTTP/1.1\r\nHost: lo", b"PUT / HTTP/1.1\r\nContent-Length: 900\r\n\r\nx"]
+)
+def test_a_request_has_its_time(begun):
+    """Bytes that drip in keep no connection: it ends when the request is not whole in time."""
+    clock = Clock()
+    channel = Site(clock, nobody, Events("test", clock.seconds)).buildProtocol(None)
+    transport = StringTransport()
+    channel.makeConnection(transport)
+    channel.dataReceived(begun)
+    for _ in range(int(IDLE_SECONDS + 20)):
+        clock.advance(1)
+        if b"HTTP/1.1\r\n" in begun and not transport.disconnecting:
+            channel.dataReceived(b"x")
+    assert transport.disconnecting
+
+
+def test_an_idle_connection_is_closed():
+    """After a minute without a request."""
+    clock = Clock()
+    site = Site(clock, nobody, Events("test", clock.seconds))
+    channel = site.buildProtocol(None)
+    transport = StringTransport()
+    channel.makeConnection(transport)
+    clock.advance(IDLE_SECONDS)
+    assert transport.disconnecting

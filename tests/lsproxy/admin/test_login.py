@@ -22,9 +22,9 @@ def logins(clock):
 def test_a_code_counts_once(logins):
     """The first to use it gets a cookie, the second nothing."""
     code = logins.code("ops")
-    cookie = logins.use(code)
-    assert cookie is not None
-    assert logins.visitor(cookie) == "ops"
+    cookie, name = logins.use(code)
+    assert name == "ops"
+    assert logins.visit(cookie).name == "ops"
     assert logins.use(code) is None
 
 
@@ -57,9 +57,9 @@ def test_a_cookie_ends(logins, clock):
     """After half a day one logs in again."""
     cookie = logins.welcome("ops")
     clock.advance(COOKIE_SECONDS - 1)
-    assert logins.visitor(cookie) == "ops"
+    assert logins.visit(cookie).name == "ops"
     clock.advance(1)
-    assert logins.visitor(cookie) is None
+    assert logins.visit(cookie) is None
 
 
 def test_cookies_are_bounded(logins):
@@ -67,11 +67,11 @@ def test_cookies_are_bounded(logins):
     first = logins.welcome("ops")
     for _ in range(MOST_COOKIES):
         latest = logins.welcome("ops")
-    assert logins.visitor(first) is None
-    assert logins.visitor(latest) == "ops"
+    assert logins.visit(first) is None
+    assert logins.visit(latest).name == "ops"
 
 
 def test_an_unknown_cookie_is_nobodys(logins):
     """Neither an empty one nor one with odd characters."""
-    assert logins.visitor("") is None
-    assert logins.visitor("\udcff") is None
+    assert logins.visit("") is None
+    assert logins.visit("\udcff") is None

@@ -4,12 +4,16 @@ import http.client
 import json
 import socket
 
+import pytest
 import pytest_twisted
 from twisted.internet import reactor
-from twisted.internet.task import deferLater
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock, deferLater
 from twisted.internet.threads import deferToThread
 
-from lsproxy.admin.stream import MOST_UNREAD
+from lsproxy.admin.events import Events
+from lsproxy.admin.exchange import Stream
+from lsproxy.admin.stream import KEEPALIVE_SECONDS, MOST_UNREAD, EventStream
 from tests.lsproxy.admin.conftest import TOKENS
 
 
@@ -100,3 +104,79 @@ async def test_a_listener_that_goes_leaves_nothing_behind(panel):
     listener.close()
     await deferLater(reactor, 0.1)
     assert not panel.events._followers
+
+
+class Request:
+    """What a stream needs of a request, in memory."""
+
+    def __init__(self):
+        self.written = b""
+        self.ended = Deferred()
+        self.is_aborted = False
+        self.channel = self
+
+    def write(self, data):
+        self.written += data
+
+    def notifyFinish(self):
+        return self.ended
+
+    def registerProducer(self, _producer, streaming):
+        assert streaming
+
+    def forceAbortClient(self):
+        self.is_aborted = True
+
+    @property
+    def messages(self):
+        lines = self.written.split(b"\n")
+        return [json.loads(line[6:])["message"] for line in lines if line.startswith(b"data: ")]
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def begun(clock):
+    """Events, a request that follows them, and its stream."""
+    events, request = Events("test", clock.seconds), Request()
+    stream = EventStream(clock, events, request, Stream(after=None, is_followed=True))
+    stream.start()
+    return events, request, stream
+
+
+def test_what_happens_while_a_listener_pauses_comes_after_it_in_order(begun):
+    """Nothing is written meanwhile."""
+    events, request, stream = begun
+    stream.pauseProducing()
+    for number in range(3):
+        events.tell("test", None, str(number), {})
+    assert request.messages == []
+    stream.resumeProducing()
+    events.tell("test", None, "3", {})
+    assert request.messages == ["0", "1", "2", "3"]
+
+
+def test_a_pause_too_long_ends_the_stream(begun):
+    """At the first event too many, not before."""
+    events, request, stream = begun
+    stream.pauseProducing()
+    for number in range(MOST_UNREAD):
+        events.tell("test", None, str(number), {})
+    assert not request.is_aborted
+    events.tell("test", None, "one too many", {})
+    assert request.is_aborted
+
+
+def test_silence_is_broken_now_and_then(begun, clock):
+    """So that a listener that is gone is found; not while it does not read, and not after the end."""
+    _, request, stream = begun
+    clock.advance(KEEPALIVE_SECONDS)
+    assert request.written.count(b"still here") == 1
+    stream.pauseProducing()
+    clock.advance(KEEPALIVE_SECONDS)
+    assert request.written.count(b"still here") == 1
+    request.ended.callback(None)
+    assert not clock.getDelayedCalls()
