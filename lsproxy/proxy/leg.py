@@ -48,13 +48,13 @@ class Client(Protocol):
 class Leg:
     """A connection to `backend` on behalf of `client`, until `client` is None: left."""
 
-    __slots__ = ("__weakref__", "_is_full", "_reactor", "_splitter", "_timer", "backend", "client", "transport")
+    __slots__ = ("__weakref__", "_reactor", "_splitter", "_timer", "backend", "client", "is_full", "transport")
 
     def __init__(self, reactor: IReactorTime, backend: str, client: Client) -> None:
         self._reactor = reactor
         self._splitter = LineSplitter(REPLY_LIMIT)
         self._timer: IDelayedCall | None = None
-        self._is_full = False
+        self.is_full = False
         self.backend = backend
         self.client: Client | None = client
         self.transport: Wire | None = None
@@ -116,7 +116,7 @@ class Leg:
     def pauseProducing(self) -> None:
         """Twisted: the server does not read. One that goes on so for STALL_SECONDS is as good as lost."""
         if self.client is not None:
-            self._is_full = True
+            self.is_full = True
             self._timer = self._reactor.callLater(STALL_SECONDS, self._time_is_up)
             self.client.pause_client()
 
@@ -138,8 +138,8 @@ class Leg:
         return client
 
     def _relieve(self, client: Client) -> None:
-        if self._is_full:
-            self._is_full = False
+        if self.is_full:
+            self.is_full = False
             client.resume_client()
         if self._timer is not None:
             self._timer.cancel()

@@ -243,7 +243,10 @@ class Pool:
                     self._serve(meanwhile)
                 reason = self._why_takeover(deposed)
                 holder = None if deposed is None else self.backends[deposed]
-                self.takeovers.ask(self.backends[heir], after_epoch, holder, reason=reason)
+                # Whoever holds the name, an operator took all others out: the heir need not respect a hold-down.
+                others = [b.admin for b in self.backends.values() if b.name != heir]
+                force = bool(others) and all(admin is Admin.MAINT for admin in others)
+                self.takeovers.ask(self.backends[heir], after_epoch, holder, reason=reason, force=force)
             case Nobody(reason, leave):
                 self._halt(reason, leave)
             case _:
@@ -256,6 +259,9 @@ class Pool:
         self._note = use.note
         if self.wanted == use.backend:
             self.wanted = None
+        if use.note is None and self.takeovers.asked is None:
+            for backend in self.backends.values():
+                backend.refusal = None
         if self._serving == use.backend:
             return
         former = self.chosen

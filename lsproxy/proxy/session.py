@@ -136,10 +136,16 @@ class Session:
         self._traffic.left(self)
 
     def pauseProducing(self) -> None:
-        """Twisted: the client does not read. One that goes on so for STALL_SECONDS is dropped."""
+        """
+        Twisted: the client does not read. One that goes on so for STALL_SECONDS is dropped.
+
+        Nothing more is read from it either: what it asks would be answered into the same full buffer.
+        """
         self._is_client_full = True
         if self._leg is not None and self._leg.transport is not None:
             self._leg.transport.pauseProducing()
+        if self.transport is not None:
+            self.transport.pauseProducing()
         if not self._is_closing:
             self._limit(STALL_SECONDS)
 
@@ -148,6 +154,7 @@ class Session:
         self._is_client_full = False
         if self._leg is not None and self._leg.transport is not None:
             self._leg.transport.resumeProducing()
+        self._read_on()
         if not self._is_closing:
             self._unlimit()
 
@@ -243,8 +250,7 @@ class Session:
 
     def resume_client(self) -> None:
         """Read from the client again."""
-        if self.transport is not None:
-            self.transport.resumeProducing()
+        self._read_on()
 
     # --- what was decided -----------------------------------------------------------
 
@@ -368,6 +374,12 @@ class Session:
         if self._has_dial:
             self._has_dial = False
             self._traffic.settled(self, is_open=is_open)
+
+    def _read_on(self) -> None:
+        """Read from the client again, unless it or the server is behind."""
+        is_leg_full = self._leg is not None and self._leg.is_full
+        if self.transport is not None and not self._is_client_full and not is_leg_full:
+            self.transport.resumeProducing()
 
     def _write(self, lines: bytes) -> None:
         if lines and self.transport is not None:

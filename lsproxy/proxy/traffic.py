@@ -15,6 +15,8 @@ import msgspec
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClientEndpoint
 
+ANSWER_SECONDS = 2.0
+LOOK_SECONDS = 0.05
 MOST_DIALS = 256
 SHORTEST_PAUSE = 0.01
 LONGEST_PAUSE = 0.5
@@ -82,6 +84,7 @@ class Traffic:
         self._unserved_since = reactor.seconds()
         self._is_hopeless = False
         self._emptied: Deferred[None] | None = None
+        self._closing: IDelayedCall | None = None
 
     @property
     def clients(self) -> int:
@@ -106,18 +109,30 @@ class Traffic:
         self._ticking = self._reactor.callLater(1, self._ticked)
 
     def stop(self) -> Deferred[None]:
-        """Close all clients cleanly, so that they go to their next address; fires when they are gone."""
+        """
+        Close all clients cleanly, so that they go to their next address; fires when they are gone.
+
+        Those with something unanswered get ANSWER_SECONDS for it.
+        """
         for timer in (self._ticking, self._pause, self._expiry):
             if timer is not None and timer.active():
                 timer.cancel()
         self._ticking = self._pause = self._expiry = None
         self._target = None
-        for session in list(self._sessions):
-            session.close()
+        self._close_answered(self._reactor.seconds() + ANSWER_SECONDS)
         if not self._sessions:
             return succeed(None)
         self._emptied = Deferred()
         return self._emptied
+
+    def _close_answered(self, end: float) -> None:
+        self._closing = None
+        is_over = self._reactor.seconds() >= end
+        for session in list(self._sessions):
+            if is_over or session.backend is None or not session.is_urgent:
+                session.close()
+        if not is_over and self._sessions:
+            self._closing = self._reactor.callLater(LOOK_SECONDS, self._close_answered, end)
 
     # --- said by the pool -------------------------------------------------------
 
@@ -162,6 +177,9 @@ class Traffic:
         self._sessions.discard(session)
         self._waiting.pop(session, None)
         if self._emptied is not None and not self._sessions:
+            if self._closing is not None:
+                self._closing.cancel()
+                self._closing = None
             emptied, self._emptied = self._emptied, None
             emptied.callback(None)
 

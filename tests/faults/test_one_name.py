@@ -3,14 +3,20 @@
 import shutil
 import signal
 import sqlite3
+import subprocess
+import time
 from contextlib import closing
 
 import pytest
 
 from tests.faults.operating import Operator
 from tests.faults.process import wait_for
+from tests.faults.system import COMMANDS
 
 HOLD_SECONDS = 1.0
+QUICK_SECONDS = 2.5
+CANNOT_CONNECT = 241
+VENDOR_DOWN = 159
 
 
 @pytest.fixture
@@ -198,6 +204,11 @@ def test_a_server_on_a_host_that_the_license_does_not_name(make_system):
     assert pool["serving"] is None
     assert "lic-x is kept out (not bound: " in pool["reason"]
     assert operator.backend("lic-x")["connections"] == 0
+    wait_for(lambda: _lmstat(system, "lic-x").returncode == VENDOR_DOWN, "the vendor is down at lic-x")
+    assert "     acme: The desired vendor daemon is down. (-97,121)\n" in _lmstat(system, "lic-x").stdout
+    begun = time.monotonic()
+    assert _lmstat(system, "proxy").returncode == CANNOT_CONNECT
+    assert time.monotonic() - begun < QUICK_SECONDS
     system.start_server("lic-a")
     operator.wait_serving("lic-a")
 
@@ -331,6 +342,12 @@ def test_manual_failback(make_system):
     operator.do("ready", "acme", "lic-a")
     assert operator.pool()["serving"] == "lic-b"
     assert operator.do("drain", "acme", "lic-b") == "lic-b is set to drain; acme is served by lic-a\n"
+
+
+def _lmstat(system, name):
+    host, port = system.addresses[name]
+    command = [str(COMMANDS / "lsproxy"), "lmstat", "-a", "-c", f"{port}@{host}"]
+    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
 
 
 def _with_failback(make_system, **changes):

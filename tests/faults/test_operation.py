@@ -120,7 +120,8 @@ def test_a_renewed_license(operator, tmp_path):
         assert path.with_name(f"{path.name}.old").read_text() == old
     keeper.checkout("cad", count=2)
     active, epoch = system.wait_active()
-    assert {system.status(name)["license"] for name in system.servers} == {system.status(active)["license"]}
+    digest = system.status(active)["license"]
+    wait_for(lambda: all(system.status(name)["license"] == digest for name in system.servers), "the standby follows")
     operator.wait(lambda pool: not any(backend["license_note"] for backend in pool["backends"]), "all have the same")
     system.servers[active].kill()
     system.wait_active(after_epoch=epoch)

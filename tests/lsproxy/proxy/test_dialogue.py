@@ -227,15 +227,28 @@ def test_closing_client_that_goes_on_talking_is_not_heard():
 
 
 def test_back_pressure_goes_both_ways():
-    """A side that does not read pauses the other one, and reading again resumes it."""
+    """A side that does not read pauses the other one, a client also itself; reading again resumes them."""
     stage = opened()
     stage.client.producer.pauseProducing()
     stage.client.producer.resumeProducing()
     stage.a.line.producer.pauseProducing()
     stage.a.line.producer.resumeProducing()
-    assert stage.since() == ["a paused", "a resumed", "client paused", "client resumed"]
+    client_behind = ["a paused", "client paused", "a resumed", "client resumed"]
+    assert stage.since() == [*client_behind, "client paused", "client resumed"]
     stage.clock.advance(STALL_SECONDS)
     assert stage.since() == []
+
+
+def test_client_is_read_from_when_nobody_is_behind():
+    """With both sides behind, the client is read from again only after both have caught up."""
+    stage = opened()
+    stage.client.producer.pauseProducing()
+    stage.a.line.producer.pauseProducing()
+    stage.since()
+    stage.client.producer.resumeProducing()
+    assert stage.since() == ["a resumed"]
+    stage.a.line.producer.resumeProducing()
+    assert stage.since() == ["client resumed"]
 
 
 def test_side_that_never_reads_is_given_up():
@@ -243,7 +256,7 @@ def test_side_that_never_reads_is_given_up():
     stage = opened()
     stage.client.producer.pauseProducing()
     stage.clock.advance(STALL_SECONDS)
-    assert stage.since() == ["a paused", "client aborted"]
+    assert stage.since() == ["a paused", "client paused", "client aborted"]
     stage = opened()
     stage.a.line.producer.pauseProducing()
     stage.clock.advance(STALL_SECONDS)
