@@ -154,5 +154,7 @@ def _features(line: _Line, feature: str | None, *, holders: bool) -> list[Featur
             known = found.setdefault(one.feature, one)
             if known is not one and isinstance(known.holders, list) and isinstance(one.holders, list):
                 known.holders += one.holders
+        if reply.next is not None and reply.next <= after:
+            raise OSError(f"the page after seat {after} names seat {reply.next} as its last")
         after = reply.next
     return list(found.values())

@@ -9,7 +9,7 @@ import json
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, fail, succeed
-from twisted.internet.error import ConnectionDone, ConnectionRefusedError
+from twisted.internet.error import ConnectError, ConnectionDone
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
@@ -334,7 +334,7 @@ class _Endpoint:
 
     def connect(self, factory):
         if self.target.machine.is_dead:
-            return fail(ConnectionRefusedError())
+            return fail(ConnectError(string="refused"))
         protocol = factory.buildProtocol(None)
         served = self.target.connections.buildProtocol(None)
         plug(self.house.clock, protocol, self.dialling.machine, served, self.target.machine)

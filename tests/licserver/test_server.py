@@ -1,6 +1,10 @@
 """Several servers of one name: who takes it, when, what they serve, and what becomes of one that lost it."""
 
+from itertools import pairwise
+
+import msgspec
 import pytest
+from twisted.internet.defer import Deferred
 
 from licserver.core.role import Refuse
 from licserver.journal.interface import JournalUnusable
@@ -180,14 +184,12 @@ def test_hints_for_a_minute(house):
         if not epochs or epochs[-1][1] != house.store.claim.epoch:
             epochs.append((house.clock.seconds(), house.store.claim.epoch))
     assert house.store.claim.epoch - 1 <= 4
-    gaps = [later[0] - earlier[0] for earlier, later in zip(epochs, epochs[1:], strict=False)]
+    gaps = [later[0] - earlier[0] for earlier, later in pairwise(epochs)]
     assert all(gap > least - 1 for gap, least in zip(gaps, (5, 10, 20, 40), strict=False))
     assert sorted([a.role, b.role]) == ["active", "standby"]
 
 
 def _hint(host):
-    from twisted.internet.defer import Deferred  # noqa: PLC0415 used here alone
-
     Deferred.fromCoroutine(take_over(host, after_epoch=None)).addErrback(lambda _: None)
 
 
@@ -304,6 +306,23 @@ def test_journal_error_after_the_activation(house):
     assert house.store.claim.epoch > 1
 
 
+def test_given_back_for_another(house):
+    """What it could not serve another server takes at once."""
+    a, b = house.active_pair()
+    catch_up = b.server._follower.catch_up
+
+    def failing(newest):
+        if house.store.claim.holder == b.server.identity.member:
+            raise JournalUnusable("the disk is away")
+        return catch_up(newest)
+
+    b.server._follower.catch_up = failing
+    with pytest.raises(JournalUnusable):
+        house.wait(take_over(b, force=True))
+    assert house.store.claim.holder is None
+    assert house.pass_until(lambda: a.role == "active") < TTL
+
+
 def test_unknown_activation(house):
     """An activation with an unknown outcome that was kept after all is followed by the next epoch, not by silence."""
     house.store.fail_next(Fault.LOST)  # the entry in the list of members
@@ -324,8 +343,6 @@ def test_older_journal(house):
     b.kill()
     c = house.host("lic-c", start=False)
     house.wait(c.server.read_journal())
-    import msgspec  # noqa: PLC0415 used here alone
-
     house.store.claim = msgspec.structs.replace(house.store.claim, epoch=1)
     with pytest.raises(JournalUnusable, match="older copy"):
         house.wait(take_over(c))
@@ -353,6 +370,18 @@ def test_stop_while_taking(house):
         assert house.store.claim.holder is None
         b = house.host("lic-b")
         house.pass_until(lambda b=b: b.role == "active")
+
+
+def test_hint_during_a_stop(house):
+    """A hint that comes while a server stops does not make it active again."""
+    a, b = house.active_pair()
+    b.machine.freeze()
+    stopping, hinted = [], []
+    Deferred.fromCoroutine(a.server.stop()).addBoth(stopping.append)
+    Deferred.fromCoroutine(take_over(a)).addBoth(hinted.append)
+    house.pass_until(lambda: stopping and hinted)
+    assert "is stopping" in hinted[0].message
+    assert house.store.claim.holder is None
 
 
 def test_stop_twice_while_standing_down(house):

@@ -1,7 +1,9 @@
 """Asking license servers side by side, on real sockets."""
 
+import contextlib
 import json
 import socket
+import ssl
 import threading
 import time
 
@@ -11,6 +13,7 @@ import pytest
 from lsproxy.lmstat.ask import ANSWER_SECONDS, NoFeature, Told, Unreachable, ask
 from lsproxy.net.address import Address
 from tests.lsproxy.lmstat.test_text import feature, holder, status
+from tests.lsproxy.net.conftest import Authority
 
 SEATS = 5
 PAGE = 2
@@ -19,8 +22,9 @@ PAGE = 2
 class Server:
     """Answers each line by what `answer` makes of it; None: not at all; empty: closes the connection."""
 
-    def __init__(self, answer):
+    def __init__(self, answer, tls=None):
         self._answer = answer
+        self._tls = tls
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.address = Address(*self._listening.getsockname())
         threading.Thread(target=self._serve, daemon=True).start()
@@ -31,12 +35,17 @@ class Server:
                 connection, _ = self._listening.accept()
             except OSError:
                 return
-            with connection, connection.makefile("rb") as lines:
-                for line in lines:
-                    reply = self._answer(json.loads(line))
-                    if reply == b"":
-                        break
-                    connection.sendall(reply or b"")
+            # A client that is no good has no more to say.
+            with connection, contextlib.suppress(OSError, ValueError):
+                self._talk(connection if self._tls is None else self._tls.wrap_socket(connection, server_side=True))
+
+    def _talk(self, connection):
+        with connection, connection.makefile("rb") as lines:
+            for line in lines:
+                reply = self._answer(json.loads(line))
+                if reply == b"":
+                    break
+                connection.sendall(reply or b"")
 
     def close(self):
         self._listening.shutdown(socket.SHUT_RDWR)
@@ -47,8 +56,8 @@ class Server:
 def server():
     servers = []
 
-    def make(answer):
-        servers.append(Server(answer))
+    def make(answer, tls=None):
+        servers.append(Server(answer, tls))
         return servers[-1].address
 
     yield make
@@ -128,6 +137,12 @@ def test_a_server_that_dies_between_two_questions(server):
     assert look(server(lambda request: good(request) if request["op"] == "status" else b"")) == Unreachable()
 
 
+def test_pages_that_do_not_go_on(server):
+    """A server that sends the same page for ever is as good as none."""
+    good = licserver()
+    assert look(server(lambda request: good({**request, "after": 0}))) == Unreachable()
+
+
 def test_nobody_is_there():
     """Refused, or a name that does not exist."""
     with socket.socket() as taken:
@@ -136,3 +151,16 @@ def test_nobody_is_there():
         assert look(closed) == Unreachable()
         assert look(closed, Address("no-such-host.invalid", 27000)) == Unreachable()
         assert look(Address("no-such-host.invalid", 27000)) == Unreachable(is_name_unknown=True)
+
+
+def test_a_server_over_tls(server, tmp_path):
+    """It is asked where the CA signed its name; without the CA, or by another name, it is unreachable."""
+    authority = Authority(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*authority.issue("localhost"))
+    address = server(licserver(), context)
+    trusting = ssl.create_default_context(cafile=authority.file)
+    told = ask([Address("localhost", address.port)], trusting, feature=None, holders=True)
+    assert isinstance(told, Told)
+    assert ask([address], trusting, feature=None, holders=True) == Unreachable()
+    assert look(address) == Unreachable()
