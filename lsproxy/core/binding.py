@@ -21,7 +21,7 @@ class Bound(msgspec.Struct, frozen=True):
 
 
 class Unbound(msgspec.Struct, frozen=True):
-    """The file is not this backend's, or nothing in it is genuine; `reason` is a sentence."""
+    """The file is not this backend's, or not genuine; `reason` is a sentence."""
 
     reason: str
 
@@ -42,9 +42,10 @@ def bind(
     Whether `backend`, whose status reported these hostids (None: no status yet) and for which `declared` are stated
     in the configuration, may serve `verified`.
     """
+    if verified.broken:
+        return Unbound(f"a line of the license file is not genuine: {verified.broken[0]}")
     if not verified.good:
-        problem = f": {verified.problems[0]}" if verified.problems else ""
-        return Unbound(f"{verified.license.file} has no validly signed line{problem}")
+        return Unbound(f"{verified.license.file} has no validly signed line that this release serves")
     hostids = [*declared, *_known(reported or ())]
     match license_binding.bind(verified.license, hostids, backend):
         case license_binding.Bound(server):

@@ -11,7 +11,7 @@ import pytest
 from tests.faults.process import wait_for
 from tests.faults.system import free_port
 from tests.lsproxy.cli.conftest import lsproxy
-from tests.lsproxy.lmstat.test_text import read_by_line, read_by_word
+from tests.lsproxy.lmstat.test_text import read_by_layout, read_by_word
 
 LMUTIL = [sys.executable, "-c", "from lsproxy.cli.lmstat import lmutil; lmutil()"]
 
@@ -47,7 +47,7 @@ def test_everything_of_a_running_system(system):
         assert (done.status, done.err) == (0, "")
         printed.append(done.out.partition("\n\n")[2])
     assert len(set(printed)) == 1
-    up, features = read_by_line(printed[0])
+    up, features = read_by_layout(printed[0])
     assert (up, features) == read_by_word(printed[0])
     assert up == {"lic-a", "lic-b"}
     assert features["cad"] == {"issued": system.usage()["cad"]["issued"], "used": 5, "held": {"alice": 5}, "queued": {}}
