@@ -35,7 +35,7 @@ def test_stops_of_the_active_one(system):
     """
     moments = random.Random(4)
     with Load(system, seed=4) as load:
-        for _ in range(4):
+        for _ in range(3):
             active, epoch = system.wait_active()
             server = system.servers[active]
             load.wait_for_grants(moments.randrange(3, 30))
@@ -52,7 +52,7 @@ def test_short_stops(pair):
     """A server that stops for less than its ttl keeps the name, for longer it may lose it: no promise is broken."""
     lengths = random.Random(5)
     with Load(pair, seed=5):
-        for _ in range(6):
+        for _ in range(4):
             active, _ = pair.wait_active()
             server = pair.servers[active]
             server.signal(signal.SIGSTOP)

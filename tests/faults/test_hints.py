@@ -4,7 +4,7 @@ import time
 
 from tests.faults.witness import Load
 
-STORM_SECONDS = 20.0
+STORM_SECONDS = 16.0
 HOLD_DOWNS = (5.0, 10.0, 20.0, 40.0, 60.0)
 
 

@@ -184,7 +184,7 @@ def read_by_layout(printed):
         if line.startswith("License server status: "):
             known = {one.split("@")[1].split(".")[0] for one in line.split(": ")[1].split(",")}
         elif ": license server UP" in line:
-            assert line.split(".")[0] in known
+            assert line.split(":")[0].split(".")[0] in known
             up.add(line.split(":")[0])
         elif line.startswith("Users of ") and ":  (Total of " in line and " issued;  Total of " in line:
             name = between(line, "Users of ", ":  (")
