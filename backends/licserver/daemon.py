@@ -22,7 +22,7 @@ from licserver.errors import LicserverError
 from licserver.journal.interface import Journal, Member
 from licserver.journal.process import this_process
 from licserver.journal.sqlite import open_journal
-from licserver.journal.sqlite_place import accept_copy
+from licserver.journal.sqlite_place import accept_copy, raise_epoch
 from licserver.journal.worker import Worker
 from licserver.licenses import LicenseRefused, Licenses
 from licserver.peer import LIFE_SECONDS, Peers
@@ -238,12 +238,22 @@ async def accept_journal(config: LicserverConfig, reactor: BoottimeReactor) -> s
     try:
         accept_copy(config.journal)
         journal = await open_journal(reactor, config.journal, config.server_name)
-        claim = await journal.claim()
+        epoch = (await journal.claim()).epoch
         await journal.close()
-        SeenState.accept(config.state, config.server_name, journal.journal_id, claim.epoch)
+        seen = _epoch_seen(config, journal.journal_id)
+        if epoch < seen:
+            raise_epoch(config.journal, seen)
+        SeenState.accept(config.state, config.server_name, journal.journal_id, max(epoch, seen))
     except LicserverError as problem:
         return str(problem)
     return ""
+
+
+def _epoch_seen(config: LicserverConfig, journal_id: str) -> int:
+    try:
+        return SeenState(config.state, config.server_name).epoch_of(journal_id)
+    except LicserverError:
+        return 0  # a damaged state file knows nothing; accepting writes a new one
 
 
 async def check_journal(config: LicserverConfig, reactor: BoottimeReactor) -> str:

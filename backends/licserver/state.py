@@ -55,6 +55,10 @@ class SeenState:
             )
         return None
 
+    def epoch_of(self, journal_id: str) -> int:
+        """The highest epoch seen of that journal, 0 for one that was not seen."""
+        return self._seen.epoch if self._seen is not None and self._seen.journal == journal_id else 0
+
     def remember(self, journal_id: str, epoch: int) -> None:
         """
         Keep what was seen, on disk if the epoch has risen. Only after `check` has passed.

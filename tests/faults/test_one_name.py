@@ -164,7 +164,7 @@ def test_of_two_copies_of_one_journal_the_higher_epoch_is_served(make_system):
     pool = operator.pool()
     assert pool["epoch"] == system.status("lic-b")["epoch"] > system.status("lic-a")["epoch"]
     system.servers["lic-b"].kill()
-    operator.wait(lambda pool: pool["conflicts"] and pool["serving"] is None, "lic-a is behind, and not served")
+    pool = operator.wait(lambda pool: pool["conflicts"] and pool["serving"] is None, "lic-a is behind, not served")
     assert "it runs on a copy or an old backup" in pool["conflicts"][0]
 
 

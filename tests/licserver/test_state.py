@@ -93,3 +93,11 @@ def test_highest_counts(tmp_path_factory, epochs):
     state = SeenState(path, "acme")
     assert state.check(ONE, max(epochs)) is None
     assert state.check(ONE, max(epochs) - 1) is not None
+
+
+def test_the_epoch_of_another_journal_is_not_known(path):
+    """What was seen is told of the journal it was seen of."""
+    seen = SeenState(path, "acme")
+    assert seen.epoch_of() == 0
+    seen.remember(, 7)
+    assert (seen.epoch_of(), seen.epoch_of(OTHER)) == (7, 0)

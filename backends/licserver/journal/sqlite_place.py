@@ -25,6 +25,10 @@ from licserver.journal.sqlite_file import JournalFile, explain, is_busy
 SETTLE_SECONDS = 2.0
 AGAIN_SECONDS = 0.01
 
+_RAISE = """
+UPDATE active_name SET epoch = :epoch, holder = NULL, instance = NULL, heir = NULL WHERE epoch < :epoch
+"""
+
 
 class Place(msgspec.Struct, frozen=True):
     """
@@ -71,7 +75,7 @@ def settle(file: JournalFile, connection: Connection, seconds: Callable[[], floa
         if noted == here:
             return
         connection.drop()
-        if _note_alone(file, here):
+        if _change_if_alone(file, lambda cursor: note_place(cursor, here)):
             continue
         if seconds() >= give_up_at:
             raise JournalUnusable(
@@ -102,8 +106,16 @@ def accept_copy(path: Path) -> None:
         raise JournalUnusable(
             f"{path}-wal is left beside the copy; it belongs to another state of the journal, so remove it first"
         )
-    if not _note_alone(file, here):
-        raise JournalUnusable(f"{path} is in use; stop the license servers that use it first")
+    _change_alone(file, lambda cursor: note_place(cursor, here))
+
+
+def raise_epoch(path: Path, epoch: int) -> None:
+    """
+    Let the epochs of a journal that was restored go on above `epoch`, so that none is ever used twice.
+
+    Raises JournalUnusable while anybody uses it.
+    """
+    _change_alone(JournalFile(path), lambda cursor: cursor.execute(_RAISE, {"epoch": epoch}))
 
 
 def _noted(cursor: sqlite3.Cursor) -> Place:
@@ -111,13 +123,18 @@ def _noted(cursor: sqlite3.Cursor) -> Place:
     return Place(*row)
 
 
-def _note_alone(file: JournalFile, place: Place) -> bool:
-    """Note `place` if no other connection to the file is open anywhere, and whether that was so."""
+def _change_alone(file: JournalFile, change: Callable[[sqlite3.Cursor], object]) -> None:
+    if not _change_if_alone(file, change):
+        raise JournalUnusable(f"{file.path} is in use; stop the license servers that use it first")
+
+
+def _change_if_alone(file: JournalFile, change: Callable[[sqlite3.Cursor], object]) -> bool:
+    """Make a change if no other connection to the file is open anywhere, and whether that was so."""
     with closing(sqlite3.connect(file.uri("rw"), uri=True, isolation_level=None, timeout=0.0)) as connection:
         try:
             connection.execute("PRAGMA locking_mode = EXCLUSIVE")
             connection.execute("PRAGMA synchronous = FULL")
-            note_place(connection.cursor(), place)
+            change(connection.cursor())
         except sqlite3.Error as error:
             if is_busy(error):
                 return False
