@@ -98,6 +98,6 @@ def test_highest_counts(tmp_path_factory, epochs):
 def test_the_epoch_of_another_journal_is_not_known(path):
     """What was seen is told of the journal it was seen of."""
     seen = SeenState(path, "acme")
-    assert seen.epoch_of() == 0
-    seen.remember(, 7)
-    assert (seen.epoch_of(), seen.epoch_of(OTHER)) == (7, 0)
+    assert seen.epoch_of(ONE) == 0
+    seen.remember(ONE, 7)
+    assert (seen.epoch_of(ONE), seen.epoch_of(OTHER)) == (7, 0)
