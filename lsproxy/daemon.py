@@ -91,7 +91,7 @@ class Daemon:
         self._config = config
         self._services: Services | None = None
         self._memory: SqliteMemory | None = None
-        self._site: Site | None = None
+        self._sites: list[Site] = []
         self._ports: list[IListeningPort] = []
         self._reloading = DeferredLock()
         self._is_stopping = False
@@ -153,9 +153,10 @@ class Daemon:
         logins = Logins(seconds, lambda: secrets.token_urlsafe(24))
         tokens = TokenBook(self._reactor, self._reactor.getThreadPool(), admin.tokens_file, secrets.token_bytes(32))
         api = Api(self, Access(seconds, tokens, logins), logins, time.time, version("lsproxy"))
-        self._site = site = Site(self._reactor, api.answer, self._events)
+        # One limit on connections each: whoever fills the port up does not shut the socket.
+        local, site = self._sites = [Site(self._reactor, api.answer, self._events) for _ in range(2)]
         # First of all ports: who runs here already is found out by it.
-        self._ports.append(socketfile.listen(self._reactor, admin.socket, site))
+        self._ports.append(socketfile.listen(self._reactor, admin.socket, local))
         endpoint = server_endpoint(self._reactor, admin.address.host, admin.address.port)
         if admin.tls is not None:
             tls = server_tls(admin.tls.certificate, admin.tls.key, admin.tls.client_ca)
@@ -187,8 +188,8 @@ class Daemon:
         await gone.addTimeout(self._stop_timeout / 2, self._reactor, onTimeoutCancel=_not_all_gone)
 
     def _end(self) -> None:
-        if self._site is not None:
-            self._site.close()
+        for site in self._sites:
+            site.close()
         ports, self._ports = self._ports, []
         for port in ports:
             port.stopListening()

@@ -77,16 +77,23 @@ class Services:
         renewed = [
             name
             for name, listener in config.listen.items()
-            if listener != old.listen.get(name) or shown[name] != self._shown[name]
+            if name not in self._listeners or listener != old.listen[name] or shown[name] != self._shown[name]
         ]
         built = {name: self._build(name, config, pools) for name in renewed}
         former = [listener.address for listener in old.listen.values()]
         free = [name for name in renewed if not any(do_collide(config.listen[name].address, one) for one in former)]
         fresh = await self._listen({name: built[name] for name in free})
-        for name in [name for name in self._listeners if name in renewed or name not in config.listen]:
+        stopped = [name for name in self._listeners if name in renewed or name not in config.listen]
+        for name in stopped:
             await self._listeners.pop(name).stop()
-        self._listeners |= fresh
-        self._listeners |= await self._listen({name: built[name] for name in renewed if name not in fresh})
+        try:
+            rest = await self._listen({name: built[name] for name in renewed if name not in fresh})
+        except LsproxyError:
+            for listener in fresh.values():
+                await listener.stop()
+            self._listeners |= await self._listen({name: self._build(name, old, self.pools) for name in stopped})
+            raise
+        self._listeners |= fresh | rest
         self.config = config
         self._shown = shown
         self._change_pools(plans, added)

@@ -193,12 +193,13 @@ class Service:
             self._reactor.stop()
 
     async def _stop(self) -> None:
-        if self._port is not None:
-            port, self._port = self._port, None
-            await maybeDeferred(port.stopListening)
+        # The port stays open until the name is given up: a closed one would be taken for a death.
         if self._server is not None:
             server, self._server = self._server, None
             await server.stop()
+        if self._port is not None:
+            port, self._port = self._port, None
+            await maybeDeferred(port.stopListening)
         if self._connections is not None:
             farewell = self._connections.close()
             await farewell.addTimeout(_FAREWELL_SECONDS, self._reactor, onTimeoutCancel=lambda *_: None)

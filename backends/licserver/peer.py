@@ -11,7 +11,14 @@ from typing import Final
 import msgspec
 from twisted.internet import defer
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectError, ConnectingCancelledError, ConnectionClosed
+from twisted.internet.error import (
+    ConnectError,
+    ConnectingCancelledError,
+    ConnectionClosed,
+    ConnectionRefusedError,  # noqa: A004 Twisted's name
+    DNSLookupError,
+    TCPTimedOutError,
+)
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
@@ -22,6 +29,7 @@ from lsproxy.net.tls import HandshakeError
 from lsproxy.seat.lines import REPLY_LIMIT, LineSplitter
 
 LIFE_SECONDS: Final = 0.2
+LATE_SECONDS: Final = 0.05
 _HELLO, _ASKED = 1, 2
 _NOT_ACTIVE: Final = frozenset({"not_active"})
 
@@ -70,6 +78,14 @@ class Peers:
         return Answered("refuses", reply.message)
 
     async def _ask(self, member: Member, requests: list[dict[str, object]]) -> Silent | Answered | _Reply:
+        """One that is silent is asked again if this process was held up itself: the answer may be there by now."""
+        asked_at = self._reactor.seconds()
+        reply = await self._ask_once(member, requests)
+        if isinstance(reply, Silent) and self._reactor.seconds() - asked_at > LIFE_SECONDS + LATE_SECONDS:
+            return await self._ask_once(member, requests)
+        return reply
+
+    async def _ask_once(self, member: Member, requests: list[dict[str, object]]) -> Silent | Answered | _Reply:
         asking = _Asking(requests)
         connecting = self._connect(member).connect(Factory.forProtocol(lambda: asking))
         is_alive = False
@@ -84,10 +100,13 @@ class Peers:
             if is_alive:
                 return Answered("refuses", f"it answers, but was not done after {self._patience:g} s")
             return Silent()
-        except (ConnectError, ConnectionClosed, ConnectingCancelledError):
+        except (ConnectionRefusedError, TCPTimedOutError, ConnectionClosed, ConnectingCancelledError):
             if is_alive:
                 return Answered("refuses", "it answers, but closed the connection before it was done")
             return Silent()
+        except (ConnectError, DNSLookupError) as problem:
+            # The fault may be on this side (no port or route left): that says nothing about the holder.
+            return Answered("refuses", f"it cannot be asked from here: {problem}")
         finally:
             asking.give_up()
 

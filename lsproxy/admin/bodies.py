@@ -46,7 +46,7 @@ def decoded(body: bytes, kind: type[S]) -> S:
     """A JSON body, an empty one being an empty object. Raises RefusedError, 400."""
     try:
         return msgspec.json.decode(body or b"{}", type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as problem:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
         raise RefusedError(BAD_REQUEST, "bad_request", f"the body cannot be taken: {problem}") from problem
 
 

@@ -23,8 +23,6 @@ lines and events go out. Nothing in here prints the session id.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import msgspec
-
 from lsproxy.client import words
 from lsproxy.client.events import (
     Answered,
@@ -40,7 +38,7 @@ from lsproxy.client.events import (
 )
 from lsproxy.client.requests import Requests
 from lsproxy.client.trust import Lost, Standing, lost_at, standing
-from lsproxy.seat.messages import Bye, Checkin, Checkout, Granted, Heartbeat, Hello, encode
+from lsproxy.seat.messages import UNREADABLE, Bye, Checkin, Checkout, Granted, Heartbeat, Hello, encode
 
 SHORTEST_HEARTBEAT = 0.05
 
@@ -146,7 +144,7 @@ class Dialogue:
         """What a line from the server means."""
         try:
             return self._understand(words.understand(line), line)
-        except (msgspec.DecodeError, ValueError):
+        except (*UNREADABLE, ValueError):
             return [Useless("it answered something that is not seat/1")]
 
     # --- time ---

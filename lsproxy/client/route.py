@@ -47,8 +47,8 @@ class Route:
         self._tried += 1
         return pause, address
 
-    def welcomed(self) -> None:
-        """A server took the session: when it is lost, a fresh round starts, at the address after it."""
+    def worked(self) -> None:
+        """A server served the session for a while: a fresh round starts, at the address after it."""
         self._tried = self._rounds = 0
         self._followed.clear()
 

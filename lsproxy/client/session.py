@@ -35,6 +35,7 @@ from lsproxy.errors import LsproxyError
 from lsproxy.net.address import Address, parse_address
 
 POLITE_SECONDS = 2.0
+WORKED_SECONDS = 2.0
 LONGEST_SLEEP = 60.0
 
 _CLOSED = "the client was closed"
@@ -219,8 +220,9 @@ class Session:
                 self._problems[address] = str(problem)
                 self._hear(self._dialogue.time_passed(self._clock()))
             return
+        began = self._clock()
         with self._changed:
-            self._dialogue.connected(self._clock())
+            self._dialogue.connected(began)
         try:
             useless = self._converse(connection)
         except OSError as problem:
@@ -228,11 +230,12 @@ class Session:
         finally:
             connection.close()
         with self._changed:
-            was_welcomed = self._dialogue.is_talking
+            has_worked = self._clock() - began >= WORKED_SECONDS and self._dialogue.is_talking
             self._dialogue.disconnected()
             self._problems[address] = useless.problem
             self._follow(useless.active)
-        if was_welcomed:
+        if has_worked:
+            self._route.worked()
             self._pause(self._route.spread())
 
     def _converse(self, connection: Connection) -> Useless:
@@ -263,7 +266,6 @@ class Session:
                 case Useless():
                     useless = useless or event
                 case Welcomed():
-                    self._route.welcomed()
                     self._problems.clear()
                 case Answered() | Denied():
                     self._settle(event)

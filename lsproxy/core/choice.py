@@ -46,7 +46,8 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
 
     `is_lost`: its control connection ended and no new one has answered yet. `bar`: why it may get no clients
     whatever happens (unbound, another server), or None. `stable_since`: since when it stands by without a break,
-    by the clock of `Situation.now`. `ask_after`: not to be asked to take over before that time; `refusal`: why
+    by the clock of `Situation.now`. `ask_after`: not to be asked to take over before that time,
+    `ask_politely_after`: nor from a good holder before that; `refusal`: why
     it did not when it was asked last.
     """
 
@@ -59,6 +60,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     report: Report | None = None
     stable_since: float | None = None
     ask_after: float = 0.0
+    ask_politely_after: float = 0.0
     refusal: str | None = None
 
 
@@ -117,6 +119,8 @@ def decide(candidates: Sequence[Candidate], verdict: Verdict, situation: Situati
         return Nobody(f"{', '.join(unchecked)} not checked yet")
     if isinstance(verdict, Claimed):
         return _with_claimant(candidates, verdict, situation)
+    if verdict.is_behind:
+        return Nobody("the journal followed so far has gone back")
     return _without_claimant(candidates, verdict.conflicts, situation)
 
 
@@ -187,6 +191,7 @@ def _goal(
     able = [c for c in candidates if c is not holder and may_stand_in(c, followed)]
     if situation.wanted is not None:
         return _first_askable((c for c in able if c.name == situation.wanted), situation)
+    able = [c for c in able if c.ask_politely_after <= situation.now]
     if situation.failback is not Failback.AUTOMATIC:
         return None
     preferred = candidates[: candidates.index(holder)]

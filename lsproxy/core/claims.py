@@ -46,9 +46,13 @@ class Claimed(msgspec.Struct, frozen=True):
 
 
 class Unclaimed(msgspec.Struct, frozen=True):
-    """Nobody who answers holds the name, as far as it may be believed."""
+    """
+    Nobody who answers holds the name, as far as it may be believed. `is_behind`: the journal followed has gone
+    back, so nobody is to be made its holder either.
+    """
 
     conflicts: tuple[str, ...] = ()
+    is_behind: bool = False
 
 
 class Disputed(msgspec.Struct, frozen=True):
@@ -78,7 +82,7 @@ def judge(
         behind = [_behind(name, report, followed) for name, report in claims.items() if report.epoch < followed.epoch]
         claims = {name: report for name, report in claims.items() if report.epoch >= followed.epoch}
         if not claims:
-            return Unclaimed((*conflicts, *behind))
+            return Unclaimed((*conflicts, *behind), is_behind=bool(behind))
         return _highest(claims, serving, tuple(conflicts), refuse_conflict=refuse_conflict)
     if not claims:
         return Unclaimed()

@@ -7,7 +7,7 @@ of the reply to a hello what the event `resumed` needs. The rest passes unread.
 
 import msgspec
 
-from lsproxy.seat.messages import Id, Refusal, decode_request, encode
+from lsproxy.seat.messages import UNREADABLE, Id, Refusal, decode_request, encode
 
 DEFAULT_HEARTBEAT = 15.0
 
@@ -58,7 +58,7 @@ def welcome_head(line: bytes) -> WelcomeHead | None:
     """The reply to a hello, or None when it is none."""
     try:
         return _welcome(line)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         return None
 
 

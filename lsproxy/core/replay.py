@@ -37,7 +37,7 @@ from lsproxy.core.heads import (
     request_head,
     welcome_head,
 )
-from lsproxy.seat.messages import MOST_UNANSWERED, Refusal, Resumed, Superseded, encode
+from lsproxy.seat.messages import MOST_UNANSWERED, UNREADABLE, Refusal, Resumed, Superseded, encode
 
 MOST_UNANSWERED_BYTES = 4 * 1024 * 1024
 
@@ -86,7 +86,7 @@ class Stage(enum.Enum):
 class Replay:
     """The unanswered requests of one client connection."""
 
-    __slots__ = ("_bytes", "_hello", "_unanswered", "heartbeat", "stage")
+    __slots__ = ("_bytes", "_count", "_hello", "_unanswered", "heartbeat", "stage")
 
     def __init__(self) -> None:
         self.stage = Stage.APART
@@ -95,6 +95,7 @@ class Replay:
         # A client that repeats a request while the first is unanswered is owed two replies: then the value is a list.
         self._unanswered: dict[int, bytes | list[bytes]] = {}
         self._bytes = 0
+        self._count = 0  # of lines: several may have one id
 
     @property
     def is_idle(self) -> bool:
@@ -110,10 +111,10 @@ class Replay:
         """Keep one request of the client. None: it is kept, and is to be sent if the stage is Open."""
         try:
             head = request_head(line)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNREADABLE:
             return Parting(explain(line))
         unanswered = self._unanswered
-        if len(unanswered) >= MOST_UNANSWERED or self._bytes > MOST_UNANSWERED_BYTES:
+        if self._count >= MOST_UNANSWERED or self._bytes > MOST_UNANSWERED_BYTES:
             return Answer(encode(Refusal(head.id, "overloaded", _TOO_MANY)))
         if head.op == "hello":
             line = HelloLine(line)
@@ -122,6 +123,7 @@ class Replay:
         elif head.op == "bye":
             line = ByeLine(line)
         self._bytes += len(line)
+        self._count += 1
         kept = unanswered.get(head.id)
         if kept is None:
             unanswered[head.id] = line
@@ -135,7 +137,7 @@ class Replay:
         """Take one line of the server. None: it is passed on unchanged."""
         try:
             head = reply_head(line)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNREADABLE:
             return Move("what it said is not seat/1")
         if self.stage is not Stage.OPEN:
             return self._greeted(head, line)
@@ -146,6 +148,7 @@ class Replay:
         kept = self._unanswered.pop(head.id, None)
         if type(kept) is bytes:
             self._bytes -= len(kept)
+            self._count -= 1
             return None
         return self._answered_specially(head.id, kept, line)
 
@@ -224,6 +227,7 @@ class Replay:
         if kept is None:
             return None
         self._bytes -= len(kept)
+        self._count -= 1
         if isinstance(kept, HelloLine):
             welcome = welcome_head(line)
             if welcome is None:
@@ -239,6 +243,7 @@ class Replay:
     def _forget(self, number: int, line: bytes) -> None:
         kept = self._unanswered[number]
         self._bytes -= len(line)
+        self._count -= 1
         if isinstance(kept, list):
             rest = [one for one in kept if one is not line]
             self._unanswered[number] = rest[0] if len(rest) == 1 else rest

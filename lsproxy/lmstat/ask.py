@@ -55,7 +55,7 @@ def ask(
     try:
         with _Line(address, tls) as line:
             features = _features(line, feature, holders=holders)
-    except (OSError, msgspec.DecodeError):
+    except (OSError, msgspec.DecodeError, RecursionError):
         return Unreachable()
     return NoFeature() if features is None else Told(status, features)
 
@@ -136,7 +136,7 @@ def _ask_status(answers: _Answers, address: Address, tls: ssl.SSLContext | None)
     try:
         with _Line(address, tls) as line:
             answers.put((address, _status(line.say(Status(1), ANSWER_SECONDS))))
-    except (OSError, msgspec.DecodeError) as fault:
+    except (OSError, msgspec.DecodeError, RecursionError) as fault:
         answers.put((address, fault))
 
 

@@ -36,6 +36,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from lsproxy.net.keepalive import keep_alive
+
 WRITE_HIGH_BYTES = 65_536  # unsent bytes above which a producer is paused
 WRITE_LOW_BYTES = 16_384  # and at which it goes on: uvloop's own 16 bytes would let the kernel's buffer run dry
 
@@ -213,7 +215,10 @@ class Transport:
 
     def setTcpKeepAlive(self, enabled: bool) -> None:
         """Let the kernel probe an idle peer, at the times of `lsproxy.net.keepalive`."""
-        self._set_option(socket.SOL_SOCKET, socket.SO_KEEPALIVE, int(enabled))
+        if enabled and self.connected:
+            keep_alive(self)
+        else:
+            self._set_option(socket.SOL_SOCKET, socket.SO_KEEPALIVE, int(enabled))
 
     def connection_made(self, uv: Any) -> None:
         """uvloop: there is a peer."""

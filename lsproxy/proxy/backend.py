@@ -72,6 +72,7 @@ class Backend:
         self.admin = Admin.READY
         self.is_kept_out = False
         self.ask_after = 0.0
+        self.ask_politely_after = 0.0
         self.refusals = 0
         self.refusal: str | None = None
         self._health: Health = Unchecked()
@@ -155,6 +156,7 @@ class Backend:
             report=self.report,
             stable_since=self._stable_since,
             ask_after=self.ask_after,
+            ask_politely_after=self.ask_politely_after,
             refusal=self.refusal,
         )
 

@@ -18,7 +18,7 @@ from lsproxy.core.heads import reply_head
 from lsproxy.errors import LsproxyError
 from lsproxy.proxy.wire import Wire
 from lsproxy.seat.lines import REPLY_LIMIT, LineSplitter
-from lsproxy.seat.messages import PROTOCOL, Refusal, encode
+from lsproxy.seat.messages import PROTOCOL, UNREADABLE, Refusal, encode
 
 _refusal = msgspec.json.Decoder(Refusal).decode
 
@@ -124,7 +124,7 @@ class Control:
             else:
                 refusal = _refusal(line)
                 reply.errback(RequestRefusedError(refusal.error, f"{self._name}: {refusal.message}"))
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNREADABLE:
             self.complaint = f"{self._name} does not speak {PROTOCOL}"
             self.abort()
 

@@ -59,6 +59,7 @@ class Operator:
             elif name != pool.serving:
                 self._refuse_unless_able(name)
                 pool.wanted = name
+                pool.backends[name].ask_after = 0.0
                 pool.judge()
         except LsproxyError as refused:
             return fail(refused)

@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 
 from lsproxy.proxy.control import Control, ControlLostError
 from lsproxy.proxy.dialling import OneProtocol
-from lsproxy.seat.messages import Status, StatusReply
+from lsproxy.seat.messages import UNREADABLE, Status, StatusReply
 
 JITTER = 0.1
 SOONEST_SECONDS = 0.01  # between two checks that evidence asked for: a herd of sessions has one thing to say
@@ -167,7 +167,7 @@ class Prober:
         self._answered_at = self._reactor.seconds()
         try:
             status = _status(line)
-        except (msgspec.DecodeError, UnicodeDecodeError) as problem:
+        except UNREADABLE as problem:
             self._listening.check_failed(f"{self._name}: its status cannot be read: {problem}", is_lost=False)
             return
         if self._tick is not None:

@@ -59,6 +59,7 @@ class Session:
         "_is_closing",
         "_is_reading_ended",
         "_leg",
+        "_lost_at",
         "_opened",
         "_reactor",
         "_replay",
@@ -74,6 +75,7 @@ class Session:
         self._splitter = LineSplitter(REQUEST_LIMIT)
         self._replay = Replay()
         self._leg: Leg | None = None
+        self._lost_at: int | None = None
         self._dial: Deferred[IProtocol] | None = None
         self._flaps = 0
         self._has_asked = False
@@ -172,6 +174,11 @@ class Session:
     def is_urgent(self) -> bool:
         """Whether something is unanswered."""
         return not self._replay.is_idle
+
+    @property
+    def is_dialling(self) -> bool:
+        """Whether a dial of it is under way: connecting, or its hello unanswered."""
+        return self._has_dial
 
     def dial(self, target: Target) -> None:
         """Leave the old server, if any, and connect to this one."""
@@ -313,6 +320,7 @@ class Session:
 
     def _open(self) -> None:
         self._opened = self._traffic.tick
+        self._lost_at = None
         self._give_back_dial(is_open=True)
         if self._is_reading_ended and self._leg is not None:
             self._leg.end_of_requests()
@@ -335,7 +343,7 @@ class Session:
             self.close()
         elif self._flaps > 1:
             # Each server it finds says hello and closes: once is bad luck, then it shall not spin.
-            self._reactor.callLater(min(LONGEST_FLAP_SECONDS, 0.05 * 2**self._flaps), self._seek)
+            self._reactor.callLater(min(LONGEST_FLAP_SECONDS, 0.05 * 2 ** min(self._flaps, 10)), self._seek)
         else:
             self._seek()
 
@@ -344,7 +352,9 @@ class Session:
             self._traffic.seek(self)
 
     def _is_silent(self) -> bool:
-        return self._traffic.tick - self._heard >= SILENT_HEARTBEATS * self._replay.heartbeat
+        """Whether its client had been silent when the server was lost; that it waits since then is not its fault."""
+        lost_at = self._traffic.tick if self._lost_at is None else self._lost_at
+        return lost_at - self._heard >= SILENT_HEARTBEATS * self._replay.heartbeat
 
     def _close_if_done(self) -> None:
         if self._is_reading_ended and self._replay.is_idle:
@@ -359,6 +369,8 @@ class Session:
         dial, self._dial = self._dial, None
         if leg is None:
             return
+        if self._lost_at is None:
+            self._lost_at = self._traffic.tick
         if is_polite:
             leg.close()
         else:

@@ -17,6 +17,7 @@ STAND_DOWN_SECONDS = 1.0
 TAKEOVER_SECONDS = 1.0
 SHORTEST_PAUSE = 0.1
 LONGEST_PAUSE = 2.0
+MOST_DOUBLINGS = 10
 LONGEST_POLITE_PAUSE = 60.0  # each polite asking that fails after the holder stood down is an outage
 
 
@@ -80,10 +81,12 @@ class Takeovers:
             self._put_off(heir, f"{heir.name} did not take over: {why}", is_polite=is_polite)
 
     def _put_off(self, heir: Backend, why: str, *, is_polite: bool) -> None:
-        heir.refusals += 1
-        heir.refusal = why
-        longest = LONGEST_POLITE_PAUSE if is_polite else LONGEST_PAUSE
-        heir.ask_after = self._reactor.seconds() + min(longest, SHORTEST_PAUSE * 2**heir.refusals)
         self.stop()
+        heir.refusals = min(heir.refusals + 1, MOST_DOUBLINGS)
+        heir.refusal = why
+        now, pause = self._reactor.seconds(), SHORTEST_PAUSE * 2**heir.refusals
+        heir.ask_after = now + min(pause, LONGEST_PAUSE)
+        if is_polite:
+            heir.ask_politely_after = now + min(pause, LONGEST_POLITE_PAUSE)
         self._watching.announce("takeover_refused", why, backend=heir.name)
         self._watching.judge()

@@ -7,7 +7,6 @@ that ten thousand come back as fast as the server takes them and no faster.
 Nobody waits longer than `hold` seconds for a server.
 """
 
-from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
@@ -20,6 +19,7 @@ LOOK_SECONDS = 0.05
 MOST_DIALS = 256
 SHORTEST_PAUSE = 0.01
 LONGEST_PAUSE = 0.5
+MOST_DOUBLINGS = 10
 SHORTEST_HOLD = 2.0  # with a server there, also a pool that holds nobody takes the time to connect and say hello
 
 
@@ -40,6 +40,10 @@ class Seeking(Protocol):
     @property
     def is_urgent(self) -> bool:
         """Whether something of it is unanswered."""
+
+    @property
+    def is_dialling(self) -> bool:
+        """Whether a dial of it is under way: connecting, or its hello unanswered."""
 
     def dial(self, target: Target) -> None:
         """Leave the old server, if any, and connect to this one. Ends with `Traffic.settled` or `Traffic.failed`."""
@@ -72,8 +76,8 @@ class Traffic:
         self._sessions: set[Seeking] = set()
         # Each since when; the oldest first, so the first one's deadline is the next.
         self._waiting: dict[Seeking, float] = {}
-        self._urgent: deque[Seeking] = deque()
-        self._idle: deque[Seeking] = deque()
+        self._urgent: dict[Seeking, None] = {}
+        self._idle: dict[Seeking, None] = {}
         self._dials = 0
         self._is_pumping = False
         self._failures = 0
@@ -146,9 +150,15 @@ class Traffic:
         if self._pause is not None:
             self._pause.cancel()
             self._pause = None
-        for session in self._sessions:
+        # Dials to a server that hangs would hold their places until they time out: they leave first.
+        self._is_pumping = True
+        for session in list(self._sessions):
             if session.backend not in {None, target.backend}:
-                self._enqueue(session)
+                if session.is_dialling:
+                    session.leave()
+                else:
+                    self._enqueue(session)
+        self._is_pumping = False
         self._pump()
 
     def halt(self, reason: str, *, is_hopeless: bool) -> None:
@@ -175,7 +185,8 @@ class Traffic:
     def left(self, session: Seeking) -> None:
         """It is gone; a dial of it that was under way has been given back by `settled`."""
         self._sessions.discard(session)
-        self._waiting.pop(session, None)
+        for queue in (self._waiting, self._urgent, self._idle):
+            queue.pop(session, None)
         if self._emptied is not None and not self._sessions:
             if self._closing is not None:
                 self._closing.cancel()
@@ -208,14 +219,14 @@ class Traffic:
         if self._target is None or self._target.backend != backend:
             self._pump()
         elif self._pause is None:
-            pause = min(LONGEST_PAUSE, SHORTEST_PAUSE * 2**self._failures) * (0.5 + self._random())
-            self._failures += 1
-            self._pause = self._reactor.callLater(pause, self._paused)
+            pause = min(LONGEST_PAUSE, SHORTEST_PAUSE * 2**self._failures)
+            self._failures = min(self._failures + 1, MOST_DOUBLINGS)
+            self._pause = self._reactor.callLater(pause * (0.5 + self._random()), self._paused)
 
     # --- dials ------------------------------------------------------------------
 
     def _enqueue(self, session: Seeking) -> None:
-        (self._urgent if session.is_urgent else self._idle).append(session)
+        (self._urgent if session.is_urgent else self._idle)[session] = None
 
     def _pump(self) -> None:
         # A session that dials gives back its dial to another server first, which would pump again, and so on.
@@ -234,11 +245,12 @@ class Traffic:
             self._is_pumping = False
 
     def _next(self) -> Seeking | None:
-        """The next that still wants a server: one may stand in both queues, or have found one, or be gone."""
+        """The next that still wants a server: one may stand in both queues, or have one."""
         for queue in (self._urgent, self._idle):
             while queue:
-                session = queue.popleft()
-                if session in self._sessions and self._target is not None and session.backend != self._target.backend:
+                session = next(iter(queue))
+                del queue[session]
+                if self._target is not None and session.backend != self._target.backend:
                     return session
         return None
 

@@ -349,6 +349,9 @@ class Envelope(msgspec.Struct):
     feature: Any = None
 
 
+UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What decoding a line raises that is no message: also deeply nested JSON."""
+
 _requests = msgspec.json.Decoder(Request)
 _envelopes = msgspec.json.Decoder(Envelope)
 _encoder = msgspec.json.Encoder()
@@ -358,7 +361,7 @@ def decode_request(line: bytes) -> Request | Refusal:
     """One request, or the refusal that says what is wrong with it (id 0: the connection is to be closed)."""
     try:
         request: Request = _requests.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError) as problem:
+    except UNREADABLE as problem:
         return _explain(line, str(problem))
     return request
 
@@ -371,7 +374,7 @@ def encode(message: msgspec.Struct) -> bytes:
 def _explain(line: bytes, problem: str) -> Refusal:
     try:
         envelope = _envelopes.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         return Refusal(0, "bad_request", "a request is one JSON object on a line, with an integer `id` and an `op`")
     if not 1 <= envelope.id <= 2**53 - 1:
         return Refusal(0, "bad_request", "a request needs an `id`, an integer from 1 to 2^53-1")

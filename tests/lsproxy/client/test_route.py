@@ -49,7 +49,7 @@ def test_after_a_loss_the_next_address_is_dialed():
     """A server that was lost is tried last."""
     dialed = route(A, B)
     dialed.next()
-    dialed.welcomed()
+    dialed.worked()
     assert dialed.next() == (0.0, B)
 
 

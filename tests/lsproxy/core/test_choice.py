@@ -155,6 +155,23 @@ def test_asking_names_the_newest_epoch_of_the_journal():
     assert asked.after_epoch == 9
 
 
+def test_nobody_is_asked_while_the_journal_has_gone_back():
+    """Raising the epoch of a restored journal would make it look as if nothing had happened."""
+    behind = Unclaimed(("lic-a is behind",), is_behind=True)
+    assert decide([backend("a", "active"), backend("b")], behind, situation()) == Nobody(
+        "the journal followed so far has gone back"
+    )
+
+
+def test_a_polite_refusal_puts_off_no_failover():
+    """A standby that the holder refused lately is asked at once when there is no holder, or by an operator."""
+    standby = backend("b", ask_politely_after=NOW + 50)
+    asked = decide([backend("a", None, health=Down()), standby], Unclaimed(), situation(serving="a"))
+    assert isinstance(asked, AskTakeover)
+    claim = Claimed("a", 4, "j1")
+    assert isinstance(decide([backend("a", "active"), standby], claim, situation(wanted="b")), AskTakeover)
+
+
 def test_dispute_serves_nobody():
     """With a dispute nobody is served; its sentences stand in the verdict."""
     decision = decide([backend("a", "active")], Disputed(("two",)), situation())

@@ -224,6 +224,24 @@ def test_more_than_1000_unanswered_are_overloaded():
     assert MOST_UNANSWERED_BYTES <= taken * 60000 <= MOST_UNANSWERED_BYTES + 120000
 
 
+def test_repetitions_of_one_id_count_too():
+    """A client that sends one request again and again is owed 1,000 answers at most, like any other."""
+    replay = opened()
+    taken = sum(replay.asked(line(id=2, op="heartbeat")) is None for _ in range(3000))
+    assert taken == 1000
+    for _ in range(1000):
+        assert replay.answered(line(id=2, ok=True)) is None
+    assert replay.is_idle
+    assert replay.asked(line(id=2, op="heartbeat")) is None
+
+
+def test_deep_nesting_is_no_request_and_no_reply():
+    """A line that would exhaust the decoder's stack closes the client, or leaves the server."""
+    deep = b'{"id":7,"a":' + b"[" * 20_000 + b"]" * 20_000 + b"}"
+    assert isinstance(Replay().asked(deep), Parting)
+    assert isinstance(opened().answered(deep), Move)
+
+
 def test_repeated_request_is_owed_two_replies():
     """A client that repeats an unanswered id gets a reply for each, and both are repeated after a failover."""
     replay = opened()

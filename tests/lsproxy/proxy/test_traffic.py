@@ -1,5 +1,8 @@
 """Tests of who is connected when: a pool's sessions on a clock that is told."""
 
+import gc
+import weakref
+
 from twisted.internet.task import Clock
 
 from lsproxy.proxy.traffic import MOST_DIALS, SHORTEST_HOLD, Target, Traffic
@@ -12,6 +15,7 @@ class Sought:
         self.traffic = traffic
         self.backend = None
         self.is_urgent = urgent
+        self.is_dialling = False
         self.reason = None
         self.is_closed = False
         self.dials = []
@@ -23,6 +27,9 @@ class Sought:
 
     def leave(self):
         self.backend = None
+        if self.is_dialling:
+            self.is_dialling = False
+            self.traffic.settled(self, is_open=False)
         self.traffic.seek(self)
 
     def give_up(self, reason):
@@ -114,6 +121,45 @@ def test_new_target_ends_the_pause():
     session.refused()
     traffic.direct(B)
     assert session.dials == ["lic-a", "lic-b"]
+
+
+def test_dials_to_a_server_that_hangs_make_room_for_the_next():
+    """However many hellos hang on the old target, the new one is dialled at once."""
+    _, traffic, _ = started()
+    traffic.direct(A)
+    sessions = [Sought(traffic) for _ in range(MOST_DIALS + 1)]
+    for session in sessions:
+        traffic.seek(session)
+        session.is_dialling = bool(session.dials)
+    assert sessions[-1].dials == []
+    traffic.direct(B)
+    assert sum(session.backend == "lic-b" for session in sessions) == MOST_DIALS
+
+
+def test_who_is_gone_is_forgotten():
+    """Clients that come and go while there is no server leave nothing behind."""
+    clock, traffic, _ = started()
+    for _ in range(100):
+        session = Sought(traffic)
+        traffic.seek(session)
+        traffic.left(session)
+    gone = weakref.ref(session)
+    del session
+    clock.advance(0)
+    gc.collect()
+    assert gone() is None
+
+
+def test_a_server_that_always_refuses_is_tried_for_ever():
+    """The pause between two dials grows to its limit and no further."""
+    clock, traffic, _ = started(hold=1e9)
+    traffic.direct(A)
+    session = Sought(traffic)
+    traffic.seek(session)
+    for _ in range(1100):
+        session.refused()
+        clock.advance(1)
+    assert len(session.dials) == 1101
 
 
 def test_nobody_waits_longer_than_hold_for_a_server():

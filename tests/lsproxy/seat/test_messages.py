@@ -71,3 +71,11 @@ def test_what_is_said_is_a_line():
     assert encode(Queued(7, 3)) == b'{"event":"queued","id":7,"position":3}\n'
     assert encode(Notice("license", "differs")) == b'{"code":"license","message":"differs"}\n'
     assert b'"active":' not in encode(Refusal(1, "not_active", "stands by"))
+
+
+def test_deep_nesting_is_refused_like_any_nonsense():
+    """A line that would exhaust the stack of the decoder is no request."""
+    deep = b'{"id":7,"op":"checkout","feature":' + b"[" * 20_000 + b"]" * 20_000 + b"}"
+    refusal = decode_request(deep)
+    assert isinstance(refusal, Refusal)
+    assert (refusal.id, refusal.error) == (0, "bad_request")
