@@ -6,7 +6,7 @@ asking at a time, each bounded, so that a silent server costs TAKEOVER_SECONDS
 and not a failover. Asking the wrong one is harmless: the journal decides.
 """
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, TimeoutError, succeed  # noqa: A004 - Twisted's name
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
@@ -77,7 +77,8 @@ class Takeovers:
 
     def _refused(self, failure: Failure, heir: Backend, is_polite: bool) -> None:
         if heir is self.asked:
-            why = failure.getErrorMessage() or f"no answer within {TAKEOVER_SECONDS:g} s"
+            is_late = failure.check(TimeoutError) is not None
+            why = f"no answer within {TAKEOVER_SECONDS:g} s" if is_late else failure.getErrorMessage()
             self._put_off(heir, f"{heir.name} did not take over: {why}", is_polite=is_polite)
 
     def _put_off(self, heir: Backend, why: str, *, is_polite: bool) -> None:

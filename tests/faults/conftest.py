@@ -20,8 +20,9 @@ def make_system(tmp_path):
     yield make
     faults = []
     for system in systems:
-        faults += system.faults_in_logs()
         system.end()
+    for system in systems:
+        faults += system.faults_in_logs()
     assert not faults, "\n".join(faults)
 
 

@@ -23,6 +23,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from lsproxy.client import LicenseClient
 from lsproxy.license.signature import sign
 from tests.faults.caller import Address, Caller, Hung, Keeper, Message
 from tests.faults.process import Child, wait_for
@@ -215,6 +216,11 @@ class System:
         self._keepers.append(keeper)
         self.secrets.add(keeper.secret)
         return keeper
+
+    def application(self, user: str) -> LicenseClient:
+        """A client of the library at every door."""
+        servers = ";".join(f"{port}@{host}" for host, port in self.doors)
+        return LicenseClient(servers, user=user, app="faults")
 
     def operator(self, name: str) -> Caller:
         """An operator's connection to a server."""

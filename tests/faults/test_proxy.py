@@ -6,7 +6,6 @@ import signal
 import time
 from contextlib import ExitStack
 
-from lsproxy.client import LicenseClient
 from tests.faults.herd import Herd
 from tests.faults.process import wait_for
 from tests.faults.witness import Load
@@ -19,7 +18,7 @@ def test_lsproxy_killed_and_started_again(make_system):
     system = make_system(has_proxy=True).start()
     before = system.wait_active()
     with ExitStack() as stack:
-        clients = [stack.enter_context(_library_client(system, f"app{number}")) for number in range(4)]
+        clients = [stack.enter_context(system.application(f"app{number}")) for number in range(4)]
         seats = [client.checkout("cad") for client in clients]
         numbers = {seat.number for seat in seats}
         with Load(system, seed=70) as load:
@@ -39,7 +38,7 @@ def test_lsproxy_killed_and_started_again(make_system):
 def test_lsproxy_and_the_active_one_killed_at_once(make_system):
     """Both deaths together are survived like each alone."""
     system = make_system(has_proxy=True).start()
-    with _library_client(system, "app") as client, client.checkout("cad", count=2) as seat:
+    with system.application("app") as client, client.checkout("cad", count=2) as seat:
         with Load(system, seed=71) as load:
             for _ in range(2):
                 active, epoch = system.wait_active()
@@ -85,8 +84,3 @@ def test_a_failover_herd(make_system):
             assert {holder["state"] for holder in cad["holders"]} == {"held"}
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
-def _library_client(system, user):
-    host, port = system.addresses["proxy"]
-    return LicenseClient(f"{port}@{host}", user=user, app="faults")

@@ -75,6 +75,7 @@ def test_a_foreign_license_beside_a_good_one(pair):
         assert {name: one["issued"] for name, one in pair.usage().items()} == pair.features
 
 
+@pytest.mark.root  # to give it a host name of its own
 def test_the_right_license_on_a_wrong_host(pair):
     """A third server with the same files on a host of another name does not start, and disturbs nobody."""
     foreigner = pair.add_server("lic-c", host_name="elsewhere")

@@ -188,6 +188,16 @@ async def test_an_address_that_is_taken_leaves_everything_as_it_was(running):
 
 
 @pytest_twisted.ensureDeferred
+async def test_an_address_that_cannot_be_widened_leaves_the_listener(running):
+    """Stopped to make room for a wider address that is taken elsewhere, the old listener listens again."""
+    port = running.services.config.listen["licenses"].address.port
+    with socket.create_server(("127.0.0.2", port)):
+        with pytest.raises(LsproxyError):
+            await running.change(lambda tree: tree["listen"]["licenses"].update(address=f"0.0.0.0:{port}"))
+        assert is_listening(port)
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_license_that_was_good_is_not_given_up_for_a_forged_one(running):
     """The old one goes on, and the sentence says what is wrong with the new."""
     path = running.demo.folder / "demo.lic"
