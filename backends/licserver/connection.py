@@ -15,7 +15,7 @@ from licserver.core.desk import Desk, Moment
 from lsproxy.net.keepalive import keep_alive
 from lsproxy.net.transport import Transport
 from lsproxy.seat.lines import REQUEST_LIMIT, LineSplitter
-from lsproxy.seat.messages import Refusal, Request, decode_request, encode
+from lsproxy.seat.messages import Refusal, decode_request, encode
 
 CLOSING_SECONDS = 5.0
 
@@ -53,11 +53,11 @@ class Connection(Protocol):
         """The conversation begins."""
         self.transport.setTcpNoDelay(True)
         keep_alive(self.transport)
-        self.transport.registerProducer(self, True)
         self._connections.opened(self)
         peer = self.transport.getPeer()
         server = self._server
         self.conversation = Conversation(server.desk, getattr(peer, "host", "?"), self, server.moment())
+        self.transport.registerProducer(self, True)
 
     def dataReceived(self, data: bytes) -> None:
         """Requests arrived, or parts of them."""
@@ -67,7 +67,7 @@ class Connection(Protocol):
         for line in lines.feed(data):
             if conversation.is_over:
                 break
-            conversation.receive(_decode(line), moment)
+            conversation.receive(decode_request(line), moment)
         if lines.is_overflowing and not conversation.is_over:
             sentence = f"a request is at most {REQUEST_LIMIT} bytes long"
             conversation.receive(Refusal(0, "bad_request", sentence), moment)
@@ -122,12 +122,15 @@ class Connection(Protocol):
             self._server.settle()
 
     def pauseProducing(self) -> None:
-        """The client does not read: read no more from it."""
+        """The client does not read: read no more from it, and turn it no more pages."""
+        cast(Conversation, self.conversation).is_full = True
         self.transport.pauseProducing()
 
     def resumeProducing(self) -> None:
         """The client reads again."""
+        cast(Conversation, self.conversation).is_full = False
         self.transport.resumeProducing()
+        self._server.settle()
 
     def stopProducing(self) -> None:
         """The connection is gone."""
@@ -168,10 +171,3 @@ class Connections(Factory):
             self._emptied = None
             closing.callback(None)
         return closing
-
-
-def _decode(line: bytes) -> Request | Refusal:
-    try:
-        return decode_request(line)
-    except RecursionError:
-        return Refusal(0, "bad_request", "a request is nested too deeply to be one of this protocol")

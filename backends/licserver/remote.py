@@ -53,7 +53,7 @@ def _reply(connection: socket.socket, address: Address) -> dict[str, Any]:
         for line in lines.feed(arrived):
             try:
                 reply = msgspec.json.decode(line, type=dict[str, Any])
-            except msgspec.DecodeError as problem:
+            except (msgspec.DecodeError, RecursionError) as problem:
                 raise Unreachable(f"what answers at {address} is no license server of the seat protocol") from problem
             if reply.get("ok") is False:
                 raise Declined(str(reply.get("message", reply.get("error"))))

@@ -11,6 +11,7 @@ of a takeover are, in `core/role.py`. This file carries them out.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final, assert_never
 
 import msgspec
@@ -23,14 +24,15 @@ from twisted.python.failure import Failure
 from licserver.connection import Connection
 from licserver.core import role
 from licserver.core.desk import Desk, Moment, Saying, Says, Shut
+from licserver.core.ledger import Ledger
 from licserver.core.sessions import Terms
 from licserver.core.usage import rfc3339
 from licserver.errors import LicserverError
-from licserver.follower import Follower
-from licserver.journal.interface import Claim, ClaimMoved, Journal, JournalError, JournalUnusable, Member
+from licserver.journal.interface import Claim, ClaimMoved, Journal, JournalError, Member, StaleEpoch
 from licserver.licenses import LicenseRefused, Licenses
 from licserver.operations import Operations
 from licserver.peer import Peers
+from licserver.standby import Standby, held
 from licserver.tenure import Tenure, isolated
 from lsproxy.license.hostid import Hostid
 from lsproxy.seat.messages import MemberStatus, Notice, StatusReply
@@ -79,34 +81,29 @@ class Server:
         self.journal = journal
         self.licenses = licenses
         self._peers = peers
-        self._remember = remember
-        self._follower = Follower(journal, licenses.read_pools)
-        self.desk = Desk(self._follower.ledger, identity.server_name, identity.member.name, terms, token)
+        ledger = Ledger(licenses.read_pools)
+        self.desk = Desk(ledger, identity.server_name, identity.member.name, terms, token)
+        self._standby = Standby(
+            reactor, journal, licenses.read_pools, remember, self.desk.replace_ledger, self._claim_seen
+        )
         self.tenure: Tenure | None = None
         self.members: Sequence[tuple[Member, bool]] = ()
         self._operations = Operations(self, stopping)
         self._started_at = reactor.seconds()
-        self._started_with: tuple[int, int] | None = None
-        self._claim: Claim | None = None
-        self._changed_at = self._holder_since = self._epoch_since = self._started_at
-        self._try_after = self._follow_after = self._started_at
+        self._try_after = self._started_at
         self._taking = DeferredLock()
-        self._following = DeferredLock()
-        self._is_stopping = False
+        self._is_stopping = self._is_turning = False
         self._looking = LoopingCall(self._look)
         self._refreshing = LoopingCall(self._refresh)
         self._looking.clock = self._refreshing.clock = reactor
 
     async def read_journal(self) -> None:
         """Become warm; from now on `why_not_ready` knows. Raises JournalError."""
-        claim = await self.journal.claim()
-        self._started_with = claim.epoch, claim.confirmations
-        await self._follow(claim)
-        self._claim_seen(claim)
+        await self._standby.read()
 
     async def start(self) -> None:
         """Follow the journal that was read, and take the name when it is free. Raises JournalError."""
-        self._watch = self.journal.watch(self._claim_seen)
+        self._watch = self.journal.watch(self._standby.see)
         await self._refresh()
         self._looking.start(LOOK_SECONDS, now=False)
         self._refreshing.start(MEMBERS_SECONDS, now=False)
@@ -119,7 +116,7 @@ class Server:
                 looping.stop()
         self._watch.stop()
         try:
-            async with _held(self._taking):  # a takeover under way comes to its end first
+            async with held(self._taking):  # a takeover under way comes to its end first
                 if self.tenure is not None:
                     await self.tenure.stand_down(None, None)
             await self.journal.leave(self.identity.member)
@@ -129,7 +126,8 @@ class Server:
 
     def why_not_ready(self) -> str:
         """Why this server could not take the name even if it were free; "" if it could."""
-        return "" if self._claim is None else self._why_not(self._claim)
+        claim = self._standby.claim
+        return "" if claim is None else self._why_not(claim)
 
     def reread(self) -> None:
         """Put the own license file in force, if this server is active; what stands against it is logged."""
@@ -155,6 +153,17 @@ class Server:
         else:
             self.deliver(desk.take_at_once(), vouched=False)
             self.deliver(desk.take()[1], vouched=False)
+        self._turn_soon()
+
+    def _turn_soon(self) -> None:
+        if self.desk.pages and not self._is_turning and not self.desk.is_page_unsaid:
+            self._is_turning = True
+            self._reactor.callLater(0, self._turn_page)
+
+    def _turn_page(self) -> None:
+        self._is_turning = False
+        if self.desk.turn_page():
+            self.settle()
 
     def call_later(self, seconds: float, connection: Connection) -> None:
         """Abort a closing connection whose client does not take what is left."""
@@ -173,6 +182,9 @@ class Server:
             connection.say(message)
             if says is not Says.EVENT:
                 connection.answered()
+            if says is Says.PAGE:
+                self.desk.is_page_unsaid = False
+                self._turn_soon()
 
     # --- the active name -------------------------------------------------------
 
@@ -184,32 +196,25 @@ class Server:
 
         The epoch if this server has the name now, otherwise why not. Raises JournalError.
         """
-        async with _held(self._taking):
+        async with held(self._taking):
             me = self.identity.member
             judged: tuple[int, Member | None] | None = None
             answers: tuple[role.Answer, ...] = ()
             ended = False
             for _ in range(MOST_STEPS):
-                claim = await self._present_claim()
+                claim = await self._standby.present_claim()
                 if self._is_stopping:
                     return role.Refuse("not_permitted", f"{me.name} is stopping")
                 if only_if_free and not self._is_free(claim):
                     return role.Refuse("stale", f"{_holder(claim)} has the name and confirms it")
                 if (claim.epoch, claim.holder) != judged:  # what another holder answered says nothing of this one
                     judged, answers, ended = (claim.epoch, claim.holder), (), False
-                now = self._reactor.seconds()
-                seen = role.Seen(
-                    age=now - self._holder_since,
-                    epoch_age=now - self._epoch_since,
-                    is_dead=self.journal.holder_is_dead(claim),
-                    answers=answers,
-                    ended=ended,
-                )
                 is_serving = self.tenure is not None
                 wish = role.Wish(me.name, me.instance, after_epoch, force, self._why_not(claim), is_serving)
-                match role.next_step(claim, wish, seen, self._ttl):
+                match role.next_step(claim, wish, self._seen(claim, answers, ended), self._ttl):
                     case role.AlreadyActive():
-                        return claim.epoch
+                        leaving = role.Refuse("not_permitted", f"{me.name} gives the name up")
+                        return leaving if self.role() == "standby" else claim.epoch
                     case role.Refuse() as refusal:
                         return refusal
                     case role.AskWhetherActive():
@@ -230,26 +235,25 @@ class Server:
                         assert_never(other)
             return role.Refuse("not_permitted", "the claim to the name kept changing; try again")
 
-    async def _present_claim(self) -> Claim:
-        """The claim as it is, with the ledger caught up: whether this server may serve is judged by both."""
-        claim = await self.journal.claim()
-        if self._is_behind(claim):  # the answer was late, or the journal has gone back
-            claim = await self.journal.claim()
-            if self._is_behind(claim):
-                sentence = f"the journal is at epoch {claim.epoch}, but was further: it was replaced by an older copy"
-                raise JournalUnusable(sentence)
-        self._claim_seen(claim)
-        await self._follow(claim)
-        return claim
+    def _seen(self, claim: Claim, answers: tuple[role.Answer, ...], ended: bool) -> role.Seen:
+        now = self._reactor.seconds()
+        return role.Seen(
+            age=now - self._standby.holder_since,
+            epoch_age=now - self._standby.epoch_since,
+            is_dead=self.journal.holder_is_dead(claim),
+            answers=answers,
+            ended=ended,
+        )
 
     async def _serve(self, claim: Claim, judged: Claim, reason: str) -> int | role.Refuse:
-        self._claim_seen(claim)
+        self._standby.see(claim)
         try:
-            opened = await self._begin_tenure(claim, judged)
-        except (JournalError, LicenseRefused) as problem:
-            await self._give_back(claim)
-            if isinstance(problem, LicenseRefused):
-                return role.Refuse("not_permitted", str(problem))
+            opened = await self._standby.lead(claim, partial(self._begin_tenure, claim, judged))
+        except LicenseRefused as refused:
+            await self._give_back(claim.epoch, claim.active_seconds)
+            return role.Refuse("not_permitted", str(refused))
+        except Exception:
+            await self._give_back(claim.epoch, claim.active_seconds)
             raise
         await opened
         log.info(
@@ -262,35 +266,35 @@ class Server:
         self._operations.note_license()
         return claim.epoch
 
-    async def _begin_tenure(self, claim: Claim, judged: Claim) -> Deferred[None]:
-        async with _held(self._following):
-            await self._follower.catch_up(claim.newest_slot)
-            self.desk.replace_ledger(self._follower.ledger)
-            text = self._license_to_bring(judged)
-            self.tenure = Tenure(
-                self._reactor,
-                self._wall,
-                self.journal,
-                self.desk,
-                claim,
-                self._ttl,
-                self._follower.unsnapped_events,
-                self.deliver,
-                self._tenure_ended,
-            )
-            return self.tenure.open(text, str(self.licenses.path))
+    def _begin_tenure(self, claim: Claim, judged: Claim, unsnapped_events: int) -> Deferred[None]:
+        text = self._license_to_bring(judged)
+        self._standby.is_resting = True
+        self.tenure = Tenure(
+            self._reactor,
+            self._wall,
+            self.journal,
+            self.desk,
+            claim,
+            self._ttl,
+            unsnapped_events,
+            self.deliver,
+            self._tenure_ended,
+        )
+        return self.tenure.open(text, str(self.licenses.path))
 
-    async def _give_back(self, claim: Claim) -> None:
+    async def _give_back(self, epoch: int, active_seconds: float) -> None:
         """A name that was taken and cannot be served is for anyone; what cannot be told runs out with `ttl`."""
         try:
-            await self.journal.release(claim.epoch, None, claim.active_seconds)
+            await self.journal.release(epoch, None, active_seconds)
+        except StaleEpoch:
+            pass
         except JournalError as problem:
             log.error("the name could not be given back: {problem}", problem=problem)
 
     def _license_to_bring(self, judged: Claim) -> str | None:
         """The text that comes into force when the judged claim is followed by this server's. Raises LicenseRefused."""
         ledger = self.desk.ledger
-        is_unconfirmed = (judged.epoch, judged.confirmations) == self._started_with
+        is_unconfirmed = self._standby.is_unconfirmed(judged)
         return self.licenses.text_to_bring(ledger.license_text, ledger.license_file, is_unconfirmed)
 
     def _why_not(self, claim: Claim) -> str:
@@ -304,63 +308,35 @@ class Server:
         log.warn("no longer active: {reason}", reason=reason)
         tenure, self.tenure = self.tenure, None
         assert tenure is not None
-        now = self._reactor.seconds()
-        self._changed_at, self._try_after = now, now + self._ttl / 2
-        if is_kept:
-            self._follower.slot, self._follower.unsnapped_events = tenure.slot, tenure.unsnapped_events
-        else:
+        self._try_after = self._reactor.seconds() + self._ttl / 2
+        if not is_kept:
             for conversation in list(self.desk.attached.values()):
                 connection = conversation.transport
                 assert isinstance(connection, Connection)
                 connection.abort()
-            self._follower = Follower(self.journal, self.licenses.read_pools)
-            self.desk.replace_ledger(self._follower.ledger)
-            if not self._is_stopping:
-                Deferred.fromCoroutine(self._present_claim()).addErrback(self._cannot_follow)
+        self._standby.led(tenure, is_kept=is_kept)
         self._shut_door()
+        if not is_kept and not self._is_stopping:
+            Deferred.fromCoroutine(self._begin_anew(tenure)).addErrback(self._standby.cannot_follow)
+
+    async def _begin_anew(self, tenure: Tenure) -> None:
+        """Give back what is left of a tenure that broke off, so that any server may try, and become warm again."""
+        await self._give_back(tenure.epoch, tenure.moment().active)
+        await self._standby.present_claim()
 
     # --- standing by -----------------------------------------------------------
 
     def _claim_seen(self, claim: Claim) -> None:
-        if self._is_behind(claim):
-            return
-        before, self._claim = self._claim, claim
-        now = self._reactor.seconds()
-        if before is None or before.epoch != claim.epoch:
-            self._epoch_since = now
-            self._remember(self.journal.journal_id, claim.epoch).addErrback(self._cannot_remember)
-        if before is None or (before.epoch, before.confirmations) != (claim.epoch, claim.confirmations):
-            self._changed_at = now
-        if before is None or (before.epoch, before.holder) != (claim.epoch, claim.holder):
-            self._holder_since = self._changed_at = now
         if self.tenure is None:
             self._shut_door()
-            if not self._taking.locked and not self._is_stopping and now >= self._follow_after:
-                Deferred.fromCoroutine(self._follow(claim)).addErrback(self._cannot_follow)
+            if not self._taking.locked and not self._is_stopping:
+                self._standby.follow_soon(claim)
         elif claim.epoch > self.tenure.epoch:
             self.tenure.deposed(_holder(claim))
 
-    def _is_behind(self, claim: Claim) -> bool:
-        return self._claim is not None and claim.epoch < self._claim.epoch
-
-    async def _follow(self, claim: Claim) -> None:
-        async with _held(self._following):
-            if self.tenure is None:
-                await self._follower.catch_up(claim.newest_slot)
-                if self.desk.ledger is not self._follower.ledger:
-                    self.desk.replace_ledger(self._follower.ledger)
-
-    def _cannot_follow(self, failure: object) -> None:
-        self._follow_after = self._reactor.seconds() + self._ttl
-        log.error("the journal cannot be followed: {problem}", problem=getattr(failure, "value", failure))
-
-    def _cannot_remember(self, failure: Failure) -> None:
-        log.error(
-            "{problem}; an older copy of the journal might not be noticed at the next start", problem=failure.value
-        )
-
     def _shut_door(self) -> None:
-        holder = None if self._claim is None else self._claim.holder
+        claim = self._standby.claim
+        holder = None if claim is None else claim.holder
         me = self.identity.member
         sentence = f"{me.name} stands by for {self.identity.server_name}"
         if holder is None or holder.instance == me.instance:
@@ -378,7 +354,7 @@ class Server:
             log.failure("looking after the connections and the name failed")
 
     def _take_if_free(self) -> None:
-        now, claim = self._reactor.seconds(), self._claim
+        now, claim = self._reactor.seconds(), self._standby.claim
         if self.tenure is not None or claim is None or self._taking.locked or now < self._try_after:
             return
         if self._is_free(claim):
@@ -388,7 +364,7 @@ class Server:
             taking.addCallbacks(self._tried, self._cannot_take)
 
     def _is_free(self, claim: Claim) -> bool:
-        me, unchanged = self.identity.member, self._reactor.seconds() - self._changed_at
+        me, unchanged = self.identity.member, self._reactor.seconds() - self._standby.changed_at
         try:
             is_dead = self.journal.holder_is_dead(claim)
         except JournalError:  # out of descriptors, it cannot be looked at
@@ -422,12 +398,12 @@ class Server:
 
     def status(self, request_id: int, license_digest: str, notices: list[Notice]) -> StatusReply:
         """The reply to `status`."""
-        identity, ledger, claim, tenure = self.identity, self.desk.ledger, self._claim, self.tenure
+        identity, ledger, claim, tenure = self.identity, self.desk.ledger, self._standby.claim, self.tenure
         me = identity.member
         if tenure is not None:
             epoch, slot = tenure.epoch, tenure.slot
         else:
-            epoch, slot = 0 if claim is None else claim.epoch, self._follower.slot
+            epoch, slot = 0 if claim is None else claim.epoch, self._standby.slot
         holder = me.instance if tenure is not None else _holder_instance(claim)
         return StatusReply(
             id=request_id,
@@ -468,16 +444,3 @@ def _holder(claim: Claim) -> str:
 def _holding(claim: Claim) -> Member:
     assert claim.holder is not None
     return claim.holder
-
-
-class _held:  # noqa: N801 reads as a phrase: `async with _held(lock)`
-    """A DeferredLock as an asynchronous context."""
-
-    def __init__(self, lock: DeferredLock) -> None:
-        self._lock = lock
-
-    async def __aenter__(self) -> None:
-        await self._lock.acquire()
-
-    async def __aexit__(self, *_: object) -> None:
-        self._lock.release()

@@ -123,8 +123,8 @@ class Tenure:
 
     @property
     def is_serving(self) -> bool:
-        """Whether the activation is kept, and the name neither lost nor given up."""
-        return self._opened.called and not self.is_over
+        """Whether the activation is kept, and the name neither lost nor being given up."""
+        return self._opened.called and not self.is_over and not self._is_leaving
 
     def settle(self) -> None:
         """Keep what was decided, say what may be said."""

@@ -7,9 +7,9 @@ taken and not looked at. `kill()` ends it for good.
 
 import json
 
+from twisted.internet import error
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, fail, succeed
-from twisted.internet.error import ConnectError, ConnectionDone
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
@@ -120,7 +120,7 @@ class Wire:
     def lost(self):
         if self.is_open:
             self.is_open = False
-            self.protocol.connectionLost(Failure(ConnectionDone()))
+            self.protocol.connectionLost(Failure(error.ConnectionDone()))
 
     def getPeer(self):
         return IPv4Address("TCP", "192.0.2.1", 1024)
@@ -334,7 +334,7 @@ class _Endpoint:
 
     def connect(self, factory):
         if self.target.machine.is_dead:
-            return fail(ConnectError(string="refused"))
+            return fail(error.ConnectionRefusedError())
         protocol = factory.buildProtocol(None)
         served = self.target.connections.buildProtocol(None)
         plug(self.house.clock, protocol, self.dialling.machine, served, self.target.machine)

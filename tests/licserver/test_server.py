@@ -4,10 +4,10 @@ from itertools import pairwise
 
 import msgspec
 import pytest
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 
 from licserver.core.role import Refuse
-from licserver.journal.interface import JournalUnusable
+from licserver.journal.interface import JournalError, JournalUnusable
 from licserver.journal.memory import Fault
 from tests.licserver.house import ANY_HOST, TTL, House, license_text
 from tests.lsproxy.license.texts import signed
@@ -293,14 +293,14 @@ def test_journal_error_after_the_activation(house):
     a = house.host("lic-a", start=False)
     house.wait(a.start())
     failing = [JournalUnusable("the disk is away")] * 3
-    real = a.server._follower.catch_up
+    real = a.server._standby._follower.catch_up
 
     def catch_up(newest):
         if house.store.claim.epoch and failing:
             raise failing.pop()
         return real(newest)
 
-    a.server._follower.catch_up = catch_up
+    a.server._standby._follower.catch_up = catch_up
     house.pass_until(lambda: a.role == "active")
     assert not failing
     assert house.store.claim.epoch > 1
@@ -309,18 +309,47 @@ def test_journal_error_after_the_activation(house):
 def test_given_back_for_another(house):
     """What it could not serve another server takes at once."""
     a, b = house.active_pair()
-    catch_up = b.server._follower.catch_up
+    catch_up = b.server._standby._follower.catch_up
 
     def failing(newest):
         if house.store.claim.holder == b.server.identity.member:
             raise JournalUnusable("the disk is away")
         return catch_up(newest)
 
-    b.server._follower.catch_up = failing
+    b.server._standby._follower.catch_up = failing
     with pytest.raises(JournalUnusable):
         house.wait(take_over(b, force=True))
     assert house.store.claim.holder is None
     assert house.pass_until(lambda: a.role == "active") < TTL
+
+
+def test_tenure_that_cannot_begin(house):
+    """A server that takes the name again and again and can keep nothing leaves it to the other one."""
+    a, b = house.active_pair()
+
+    def refuse(*_):
+        return fail(JournalError("this server's disk is full"))
+
+    a.journal.append = refuse
+    client = house.client(a)
+    client.hello()
+    house.pass_until(lambda: b.role == "active", TTL + 2)
+    house.pass_seconds(10)
+    assert b.role == "active"
+
+
+def test_hint_to_one_that_leaves(house):
+    """A holder that is giving the name up does not answer a hint as if it kept it."""
+    a, b = house.active_pair()
+    house.pass_seconds(6)
+    b.machine.freeze()
+    leaving, hinted = [], []
+    Deferred.fromCoroutine(a.server.tenure.stand_down("lic-b", None)).addBoth(leaving.append)
+    Deferred.fromCoroutine(take_over(a)).addBoth(hinted.append)
+    house.pass_until(lambda: hinted)
+    assert isinstance(hinted[0], Refuse)
+    b.machine.thaw()
+    house.pass_until(lambda: b.role == "active")
 
 
 def test_unknown_activation(house):

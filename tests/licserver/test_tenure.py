@@ -29,6 +29,7 @@ class Talk:
 
     def say(self, **request):
         self.conversation.receive(decode_request(json.dumps(request).encode()), self.bench.tenure.moment())
+        self.bench.desk.turn_page()
         self.bench.tenure.settle()
 
     def hello(self, session="a", attempt=1):
@@ -79,6 +80,8 @@ class Bench:
             if says is Says.VOUCHED and not vouched:
                 message = isolated(message.id, self.desk)  # noqa: PLW2901 as the server does
             talk.heard.append(json.loads(encode(message)))
+            if says is Says.PAGE:
+                self.desk.is_page_unsaid = False
             if says is not Says.EVENT:
                 conversation.unanswered -= 1
 
@@ -165,6 +168,21 @@ def test_answers_without_events_need_no_append(bench):
     talk.say(id=2, op="heartbeat")
     assert talk.codes == ["ok", "ok"]
     assert bench.tenure.slot == slot
+
+
+def test_one_page_while_an_append_hangs(bench):
+    """While the journal does not answer one page of usage is made, however many are asked for."""
+    talk, guests = bench.talk(), [Talk(bench) for _ in range(3)]
+    talk.say(id=2, op="checkout", feature="cad")
+    for number in range(2, 50):
+        for guest in guests:
+            guest.say(id=number, op="usage")
+    assert sum(guest.conversation.unanswered for guest in guests) == 3 * 48
+    bench.pass_seconds(DELAY + 0.01)
+    assert sum(len(guest.heard) for guest in guests) == 1
+    while bench.desk.turn_page():
+        bench.tenure.settle()
+    assert sum(len(guest.heard) for guest in guests) == 3 * 48
 
 
 # --- refused, unknown -------------------------------------------------------------
@@ -488,7 +506,7 @@ def test_stand_down_while_isolated(bench):
         bench.pass_seconds(0.01)
     gone = stand_down(bench)
     bench.store._faults.clear()
-    while not bench.tenure.is_vouched:
+    while not bench.tenure.is_over:
         bench.pass_seconds(0.01)
     talk.say(id=3, op="checkout", feature="cad")
     bench.pass_seconds(1)

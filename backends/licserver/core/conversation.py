@@ -10,6 +10,7 @@ nothing by itself: it asks the ledger's decisions and tells the desk.
 """
 
 import hmac
+from collections import deque
 
 import msgspec
 
@@ -18,7 +19,6 @@ from licserver.core.checkout import decide_checkout, granted
 from licserver.core.desk import Desk, Moment, Open, Says
 from licserver.core.ledger import Held, Session, Waiting
 from licserver.core.sessions import decide_hello, digest_of, hello_problem, is_over
-from licserver.core.usage import usage_reply
 from lsproxy.seat.messages import (
     MOST_UNANSWERED,
     Beat,
@@ -46,9 +46,10 @@ class Conversation:
     """
     `address` is the client's, for usage. `asked` counts, per waiting checkout,
     how many answers are due on this connection; `unanswered` all that are.
+    `is_full`: more was said than the client reads.
     """
 
-    __slots__ = ("address", "asked", "desk", "is_operator", "is_over", "session", "transport", "unanswered")
+    __slots__ = ("address", "asked", "desk", "is_full", "is_operator", "is_over", "session", "transport", "unanswered")
 
     def __init__(self, desk: Desk, address: str, transport: object, moment: Moment) -> None:
         self.desk = desk
@@ -57,6 +58,7 @@ class Conversation:
         self.session: int | None = None
         self.is_operator = False
         self.is_over = False
+        self.is_full = False
         self.asked: dict[int, int] = {}
         self.unanswered = 0
         desk.fresh[self] = moment.boot
@@ -85,7 +87,7 @@ class Conversation:
                 if request.id == 0:
                     desk.hang_up(self)
             case Usage():
-                desk.say(self, usage_reply(desk.ledger, request), Says.PLAIN)
+                desk.pages.setdefault(self, deque()).append(request)
             case Status():
                 desk.errands.append((self, request))
             case Hello():

@@ -11,12 +11,12 @@ to `at_once`, because the journal may take its time.
 Nothing here does I/O or reads a clock.
 """
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Iterable
 from enum import IntEnum
 from heapq import heappop, heappush
 from itertools import takewhile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -24,6 +24,7 @@ from licserver.core import events as ev
 from licserver.core.checkout import granted, next_in_queue
 from licserver.core.ledger import Held, Ledger, Session, Waiting
 from licserver.core.sessions import Terms, detach, is_over
+from licserver.core.usage import usage_reply
 from lsproxy.seat.messages import (
     HELLO_SECONDS,
     SILENT_HEARTBEATS,
@@ -31,10 +32,14 @@ from lsproxy.seat.messages import (
     Refusal,
     Removed,
     StandingDown,
+    Usage,
 )
 
 if TYPE_CHECKING:
     from licserver.core.conversation import Conversation
+
+
+_SPARE: Final = 1000
 
 
 class Moment(msgspec.Struct, frozen=True, gc=False):
@@ -46,11 +51,12 @@ class Moment(msgspec.Struct, frozen=True, gc=False):
 
 
 class Says(IntEnum):
-    """What a message in the outbox is: an event, an answer that vouches for the claim, or any other answer."""
+    """What a message in the outbox is: an event, an answer that vouches for the claim, any other, or one of usage."""
 
     EVENT = 0
     VOUCHED = 1
     PLAIN = 2
+    PAGE = 3
 
 
 class Open(msgspec.Struct, frozen=True):
@@ -88,6 +94,8 @@ class Desk:
         self.outbox: list[Saying] = []
         self.at_once: list[Saying] = []
         self.errands: list[tuple[Conversation, msgspec.Struct]] = []
+        self.pages: OrderedDict[Conversation, deque[Usage]] = OrderedDict()
+        self.is_page_unsaid = False
         self.attached: dict[int, Conversation] = {}
         self.fresh: OrderedDict[Conversation, float] = OrderedDict()
         self.heard: OrderedDict[Conversation, float] = OrderedDict()
@@ -101,8 +109,9 @@ class Desk:
         for conversation in self.attached.values():
             self._forget(conversation)
         self.attached.clear()
-        self._windows = sorted((s.deadline, s.number) for s in ledger.sessions.values() if s.deadline is not None)
-        self._waits = sorted((w.deadline, w.number) for queue in ledger.queues.values() for w in queue.values())
+        self.is_page_unsaid = False
+        self._read_windows()
+        self._read_waits()
 
     def take(self) -> tuple[list[ev.AnyEvent], list[Saying]]:
         """What is to be kept, and what is to be said when it is."""
@@ -120,7 +129,7 @@ class Desk:
         for conversation, message, says in sayings:
             if message is None:
                 instead.append((conversation, None, Says.EVENT))
-            elif says is Says.PLAIN and conversation.session is None:
+            elif says in {Says.PLAIN, Says.PAGE} and conversation.session is None:
                 refusal = Refusal(message.id, "not_active", sentence)  # type: ignore[attr-defined] # every answer has an id
                 instead.append((conversation, refusal, Says.PLAIN))
         return instead
@@ -154,6 +163,12 @@ class Desk:
 
     def hang_up(self, conversation: "Conversation") -> None:
         """Close the connection after all that was said on it. Nothing it sends is decided any more."""
+        for request in self.pages.pop(conversation, ()):
+            if self.is_page_unsaid:
+                sentence = "the connection ended before there was time for this"
+                self.say_at_once(conversation, Refusal(request.id, "overloaded", sentence))
+            else:
+                self._say_page(conversation, request)
         self._forget(conversation)
         self.outbox.append((conversation, None, Says.EVENT))
 
@@ -170,6 +185,21 @@ class Desk:
             del self.attached[number]
             if isinstance(self.door, Open):
                 self.record(detach(self.ledger.sessions[number], moment.active))
+
+    def turn_page(self) -> bool:
+        """
+        Answer one request of usage, in turns for who asks for more than one;
+        False if there is none whose client reads, or the page before is still unsaid.
+        A page takes milliseconds and much room, so the shell does other things between two.
+        """
+        asking = None if self.is_page_unsaid else next((each for each in self.pages if not each.is_full), None)
+        if asking is None:
+            return False
+        requests = self.pages.pop(asking)
+        self._say_page(asking, requests.popleft())
+        if requests:
+            self.pages[asking] = requests
+        return True
 
     def drop_clients(self, moment: Moment) -> None:
         """Close every connection that is not an operator's."""
@@ -246,6 +276,7 @@ class Desk:
         self._end_silent(moment)
         if not isinstance(self.door, Open):
             return
+        self._drop_what_is_over()
         while self._windows and self._windows[0][0] <= moment.active:
             session = self.ledger.sessions.get(heappop(self._windows)[1])
             if session is not None and is_over(session, moment.active):
@@ -265,10 +296,30 @@ class Desk:
             self.hang_up(conversation)
         self.attached.clear()
 
+    def _say_page(self, conversation: "Conversation", request: Usage) -> None:
+        self.is_page_unsaid = True
+        self.say(conversation, usage_reply(self.ledger, request), Says.PAGE)
+
+    def _read_windows(self) -> None:
+        sessions = self.ledger.sessions.values()
+        self._windows = sorted((each.deadline, each.number) for each in sessions if each.deadline is not None)
+
+    def _read_waits(self) -> None:
+        queues = self.ledger.queues.values()
+        self._waits = sorted((waiting.deadline, waiting.number) for queue in queues for waiting in queue.values())
+
+    def _drop_what_is_over(self) -> None:
+        """What was resumed or returned long before its deadline takes no room until then."""
+        if len(self._windows) > _SPARE + 2 * len(self.ledger.sessions):
+            self._read_windows()
+        if len(self._waits) > _SPARE + 2 * sum(map(len, self.ledger.queues.values())):
+            self._read_waits()
+
     def _forget(self, conversation: "Conversation") -> None:
         conversation.is_over = True
         self.fresh.pop(conversation, None)
         self.heard.pop(conversation, None)
+        self.pages.pop(conversation, None)
 
     def _end_silent(self, moment: Moment) -> None:
         for conversation in _heard_before(self.fresh, moment.boot - HELLO_SECONDS):

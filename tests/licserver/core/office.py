@@ -146,13 +146,15 @@ class Office:
     def settle(self):
         """Keep what was decided, then say what may be said, in the shell's order."""
         desk = self.desk
-        while desk.events or desk.outbox or desk.at_once:
+        while desk.turn_page() or desk.events or desk.outbox or desk.at_once:
             at_once = desk.take_at_once()
             events, outbox = desk.take()
             if events:
                 self.batches.append(encode_batch(events))
             for conversation, message, says in (*at_once, *outbox):
                 client = conversation.transport
+                if says is Says.PAGE:
+                    desk.is_page_unsaid = False
                 if says is not Says.EVENT:
                     conversation.unanswered -= 1
                     client.answered += 1

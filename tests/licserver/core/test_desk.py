@@ -177,3 +177,24 @@ def test_time_makes_room():
     office.wall += 2 * 86_400
     office.pass_seconds(0.1)
     assert bob.heard[-1]["ok"]
+
+
+def test_long_waits_that_are_over_take_no_room():
+    """Checkouts that wait for a year and are withdrawn at once, and sessions lost and resumed, leave nothing behind."""
+    office = Office("cad 1 1")
+    seated(office)
+    client = office.client()
+    client.hello("b")
+    for number in range(10, 6010, 2):
+        client.checkout(number, wait=31_536_000)
+        client.checkin(number + 1, number)
+    for attempt in range(2, 3002):
+        client.lose()
+        client = office.client()
+        client.hello("b", attempt)
+    client.checkout(10_000, wait=60)
+    client.lose()
+    office.pass_seconds(0.1)
+    assert len(office.desk._waits) + len(office.desk._windows) == 2
+    office.pass_seconds(60)
+    assert office.ledger.queues["cad"] == {}

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from licserver.core.usage import rfc3339
+from lsproxy.seat.messages import Usage
 from tests.licserver.core.office import NOON, Office
 
 
@@ -94,3 +95,35 @@ def test_unknown_feature():
 def test_limit(limit):
     """A page has 1 to 1,000 holders."""
     assert usage(busy()[0], limit=limit)["error"] == "bad_request"
+
+
+def test_one_page_at_a_time():
+    """Whoever asks for many pages gets them in turns with others, one at a time, and none while it does not read."""
+    office, _ = busy()
+    greedy, modest, full = office.client(), office.client(), office.client()
+    full.conversation.is_full = True
+    for client, number in ((greedy, 2), (greedy, 3), (full, 4), (modest, 5), (greedy, 6)):
+        client.conversation.receive(Usage(number), office.moment)
+    answered = []
+    while office.desk.turn_page():
+        answered += [reply.id for _, reply, _ in office.desk.take()[1]]
+        assert not office.desk.turn_page()
+        office.desk.is_page_unsaid = False
+    assert answered == [2, 5, 3, 6]
+    full.conversation.is_full = False
+    assert office.desk.turn_page()
+    full.lose()
+    assert not office.desk.pages
+
+
+def test_usage_before_the_end():
+    """What is asked before a bye or a broken line in one piece is answered before the connection ends."""
+    office, client = busy()
+    ending, broken = (
+        client.line(b'{"id":50,"op":"usage"}', b'{"id":51,"op":"usage"}', b'{"id":52,"op":"bye"}'),
+        office.client(),
+    )
+    assert sorted((each["id"], each.get("error")) for each in ending) == [(50, None), (51, "overloaded"), (52, None)]
+    assert sorted(each["id"] for each in broken.line(b'{"id":5,"op":"usage"}', b"nonsense")) == [0, 5]
+    assert client.is_closed
+    assert broken.is_closed
