@@ -3,7 +3,6 @@
 import gc
 import os
 import random
-import resource
 import secrets
 import signal
 import threading
@@ -30,6 +29,7 @@ from lsproxy.config import model
 from lsproxy.config.check import load_config
 from lsproxy.config.tokens import load_tokens
 from lsproxy.errors import LsproxyError
+from lsproxy.net.descriptors import raise_descriptor_limit
 from lsproxy.net.endpoints import server_endpoint
 from lsproxy.net.reactor import BoottimeReactor, install
 from lsproxy.net.tls import server_tls, wrap_server
@@ -67,7 +67,7 @@ def serve(path: Path, stop_timeout: float) -> None:
     Raises ConfigError, and CannotServeError when it does not come to run.
     """
     config = load_config(path)
-    _raise_descriptor_limit()
+    raise_descriptor_limit()
     reactor = install()
     logs.begin(config.log.format)
     gc.set_threshold(_YOUNGEST_GENERATION, 20, 50)
@@ -259,9 +259,3 @@ def check(path: Path) -> list[str]:
 
 def _not_all_gone(_result: object, timeout: float) -> None:
     log.warn("some clients had not closed their connection after {timeout:g} s", timeout=timeout)
-
-
-def _raise_descriptor_limit() -> None:
-    """Each client takes two descriptors; the usual soft limit of 1024 is for programs that use select(2)."""
-    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -425,6 +425,8 @@ class Server:
             uptime=self._reactor.seconds() - self._started_at,
             release=identity.release,
             notices=notices,
+            heartbeat=self.desk.terms.heartbeat,
+            trust=self.desk.terms.trust,
         )
 
 

@@ -62,6 +62,8 @@ class Backend:
         self._server_name = pool.server_name
         self._thresholds = Thresholds(pool.health.rise, pool.health.fall)
         self._policy = pool.binding
+        self.hold = pool.hold
+        self._is_hold_too_long = False
         self._declared = pool.backends[name].hostids
         self._licenses: Licenses | None = None
         self.name = name
@@ -200,6 +202,7 @@ class Backend:
         if is_news:
             self._bind()
         self._note_license(status)
+        self._note_hold(status)
         self._watching.judge()
 
     def check_failed(self, reason: str, *, is_lost: bool) -> None:
@@ -234,6 +237,18 @@ class Backend:
         elif self._reactor.seconds() - self._differs_since >= LASTING_SECONDS and note != self._license_note:
             self._license_note = note
             self._watching.announce("license_differs", note, backend=self.name)
+
+    def _note_hold(self, status: StatusReply) -> None:
+        """A client that waits for a server must still trust its seats when it is told that there is none."""
+        waited = status.heartbeat + self.hold
+        is_too_long = status.trust > 0 and waited >= status.trust
+        if is_too_long and not self._is_hold_too_long:
+            sentence = (
+                f"{self.name}: heartbeat {status.heartbeat:g} s + hold {self.hold:g} s is not under trust"
+                f" ({status.trust:g} s): lower hold in lsproxy.yaml, or raise resume in licserver.yaml"
+            )
+            self._watching.announce("hold_too_long", sentence, backend=self.name)
+        self._is_hold_too_long = is_too_long
 
     def _bind(self) -> None:
         status = self._status

@@ -339,6 +339,7 @@ class Pool:
                 backend.admin = Admin(self._remembered.admin.get(name, Admin.READY))
                 backend.is_kept_out = name in self._remembered.kept_out
             self.backends[name] = backend
+            backend.hold = plan.config.hold
             backend.check_against(plan.licenses)
             if self._is_running and backend.admin is not Admin.MAINT:
                 backend.start()

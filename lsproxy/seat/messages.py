@@ -241,7 +241,10 @@ class MemberStatus(msgspec.Struct):
 
 
 class StatusReply(msgspec.Struct):
-    """The reply to `status`. `revision` is the newest slot kept, `uptime` seconds, `now` RFC 3339 UTC."""
+    """
+    The reply to `status`. `revision` is the newest slot kept, `uptime` seconds, `now` RFC 3339 UTC; `heartbeat` and
+    `trust` (seconds) are what sessions that open now are told.
+    """
 
     id: int
     server: str
@@ -263,6 +266,8 @@ class StatusReply(msgspec.Struct):
     release: str
     ok: bool = True
     notices: list[Notice] = []
+    heartbeat: float = 0.0
+    trust: float = 0.0
 
 
 class HolderUsage(msgspec.Struct):

@@ -29,7 +29,7 @@ def test_status(house):
         ],
     }  # fmt: skip
     assert {key: status[key] for key in wanted} == wanted
-    assert set(status) - set(wanted) == {"revision", "now", "uptime", "release"}
+    assert set(status) - set(wanted) == {"revision", "now", "uptime", "release", "heartbeat", "trust"}
     assert status["revision"] == house.store.claim.newest_slot
     standby = house.ask(house.client(b), id=7, op="status")
     assert (standby["role"], standby["epoch"], standby["seats"], standby["license"]) == ("standby", 1, 2, digest)

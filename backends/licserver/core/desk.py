@@ -90,6 +90,7 @@ class Desk:
         self.token = token
         self.door: Door = Shut("not_active", f"{backend} is starting")
         self.notices: list[Notice] = []
+        self.wall = 0.0
         self.events: list[ev.AnyEvent] = []
         self.outbox: list[Saying] = []
         self.at_once: list[Saying] = []
@@ -273,6 +274,7 @@ class Desk:
 
     def tick(self, moment: Moment) -> None:
         """Do what is due by the clocks. To be called a few times per second."""
+        self.wall = moment.wall
         self._end_silent(moment)
         if not isinstance(self.door, Open):
             return
@@ -298,7 +300,7 @@ class Desk:
 
     def _say_page(self, conversation: "Conversation", request: Usage) -> None:
         self.is_page_unsaid = True
-        self.say(conversation, usage_reply(self.ledger, request), Says.PAGE)
+        self.say(conversation, usage_reply(self.ledger, request, self.wall), Says.PAGE)
 
     def _read_windows(self) -> None:
         sessions = self.ledger.sessions.values()

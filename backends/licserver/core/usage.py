@@ -5,16 +5,18 @@ from itertools import islice
 
 from msgspec import UNSET
 
+from licserver.core.checkout import issued_seats
 from licserver.core.ledger import Entry, Held, Ledger
 from lsproxy.license.offer import Pool
 from lsproxy.seat.messages import FeatureUsage, HolderUsage, Refusal, Usage, UsageReply
 
 
-def usage_reply(ledger: Ledger, request: Usage) -> UsageReply | Refusal:
+def usage_reply(ledger: Ledger, request: Usage, wall: float) -> UsageReply | Refusal:
     """
     The features asked for with their holders after seat number `after`.
 
-    A page holds up to `limit` holders over all its features, in order of seat numbers.
+    A page holds up to `limit` holders over all its features, in order of seat numbers. What is issued is what is
+    valid at `wall`, POSIX seconds; where nothing is, version and expiry are those of the best line all the same.
     """
     wanted = request.feature
     if wanted is None:
@@ -23,7 +25,7 @@ def usage_reply(ledger: Ledger, request: Usage) -> UsageReply | Refusal:
         features = [wanted]
     else:
         return Refusal(request.id, "unknown_feature", f"{wanted}: the license file has no such feature")
-    replies = {feature: _feature(ledger, feature) for feature in features}
+    replies = {feature: _feature(ledger, feature, wall) for feature in features}
     following = None
     if request.holders:
         for reply in replies.values():
@@ -47,14 +49,15 @@ def rfc3339(wall: float) -> str:
     return datetime.fromtimestamp(wall, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _feature(ledger: Ledger, feature: str) -> FeatureUsage:
+def _feature(ledger: Ledger, feature: str, wall: float) -> FeatureUsage:
     pools = ledger.pools.get(feature, ())
-    best: Pool | None = max(pools, key=lambda pool: pool.version, default=None)
+    valid = [pool for pool in pools if pool.has_started(wall) and not pool.has_expired(wall)]
+    best: Pool | None = max(valid or pools, key=lambda pool: pool.version, default=None)
     return FeatureUsage(
         feature=feature,
         version="" if best is None else best.version_text,
         vendor="" if best is None else best.vendor,
-        issued=sum(pool.issued + pool.overdraft for pool in pools),
+        issued=issued_seats(ledger, feature, wall),
         in_use=sum(ledger.demand.get(feature, {}).values()),
         reserved=0,
         queued=len(ledger.queues.get(feature, ())),

@@ -127,3 +127,12 @@ def test_usage_before_the_end():
     assert sorted(each["id"] for each in broken.line(b'{"id":5,"op":"usage"}', b"nonsense")) == [0, 5]
     assert client.is_closed
     assert broken.is_closed
+
+
+def test_what_has_expired_is_not_issued():
+    """Of a line that ran out and one that goes on, the one that goes on is shown; with none left, the last."""
+    office = Office("cad 2027.0 20 expires=2026-12-31\ncad 2026.0 5\nmesh 1.0 5 expires=2026-12-31")
+    office.pass_seconds(1)
+    cad, mesh = usage(office)["features"]
+    assert (cad["issued"], cad["version"], cad["expires"]) == (5, "2026.0", None)
+    assert (mesh["issued"], mesh["version"], mesh["expires"]) == (0, "1.0", "2026-12-31")

@@ -78,6 +78,7 @@ class SeatServer(Factory):
         self.is_frozen = False
         self.script = {}
         self.license = "sha256:" + "0" * 64
+        self.trust = 42.0
         self.hostids = [f"hostname={name}"]
         self.starts = 0
         self.lingers = 0
@@ -150,6 +151,7 @@ class SeatServer(Factory):
             "revision": 1, "license": self.license, "hostids": self.hostids,
             "redundancy": {}, "members": [], "takeover": None, "sessions": len(self.clients),
             "seats": self.book.seats, "now": "2026-11-21T20:48:00Z", "uptime": 1.0, "release": "0.1.0",
+            "heartbeat": 15.0, "trust": self.trust,
         }  # fmt: skip
 
     def hello(self, connection, message):

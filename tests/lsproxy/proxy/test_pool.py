@@ -238,6 +238,16 @@ async def test_differing_license_is_said(world):
 
 
 @scenario
+async def test_a_hold_that_outlasts_trust_is_said(world):
+    """Clients would lose their trust while they wait: whoever set it so is told."""
+    world.a.trust = 20.0
+    await world.start()
+    await world.served_by("lic-a")
+    assert "heartbeat 15 s + hold 5 s is not under trust (20 s)" in world.happened("hold_too_long")[0]
+    assert len(world.happened("hold_too_long")) == 1
+
+
+@scenario
 async def test_two_journals_are_a_conflict(world):
     """Of two servers active on two journals neither is served until `switch --force`, and it is said."""
     world.b.book = Book("j2")
