@@ -1,15 +1,19 @@
 """What one license server makes of another's answers, over real connections."""
 
+import errno
 import socket
+import time
 
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
+from twisted.internet.defer import fail
+from twisted.internet.error import ConnectBindError, ConnectionRefusedError, DNSLookupError, NoRouteError  # noqa: A004 Twisted's name
 from twisted.internet.protocol import Factory, Protocol
 
 from licserver.core.role import Answered, Silent, StoodDown
 from licserver.journal.interface import Member, Process
-from licserver.peer import Peers
+from licserver.peer import LATE_SECONDS, LIFE_SECONDS, Peers
 from lsproxy.net import tls
 from lsproxy.net.endpoints import client_endpoint, server_endpoint
 from tests.licserver.house import TOKEN
@@ -153,3 +157,56 @@ async def test_holder_with_another_certificate(tmp_path):
     assert isinstance(answer, Answered)
     assert answer.role == "refuses"
     assert 'the certificate is not for "lic-b"' in answer.reason
+
+
+class Failing:
+    """An endpoint that fails with each of `errors` in turn, then connects as `endpoint` does."""
+
+    def __init__(self, *errors, endpoint=None):
+        self.errors = list(errors)
+        self.endpoint = endpoint
+        self.dials = 0
+
+    def connect(self, factory):
+        self.dials += 1
+        return fail(self.errors.pop(0)) if self.errors else self.endpoint.connect(factory)
+
+
+@pytest.mark.parametrize("error", [ConnectBindError(errno.EADDRNOTAVAIL), NoRouteError(), DNSLookupError("lic-b")])
+@pytest_twisted.ensureDeferred
+async def test_a_fault_on_this_side_says_nothing_of_the_holder(error):
+    """No port, no route, no name: whoever cannot be asked from here is not taken for dead."""
+    peers = Peers(reactor, lambda _: Failing(error), TOKEN, 0.5)
+    answer = await peers.ask_to_stand_down(MEMBER, "lic-a", "why")
+    assert isinstance(answer, Answered)
+    assert answer.reason.startswith("it cannot be asked from here")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_refused_connection_is_silence():
+    """Nobody listens where the holder should."""
+    peers = Peers(reactor, lambda _: Failing(ConnectionRefusedError()), TOKEN, 0.5)
+    assert await peers.ask_whether_active(MEMBER) == Silent()
+
+
+class Late(Protocol):
+    """Answers; but whoever asked was held up meanwhile, and finds its time over before it reads."""
+
+    def connectionMade(self):
+        if self.factory.asked:
+            self.transport.write(b'{"id":2,"ok":true,"role":"active"}\n')
+        else:
+            time.sleep(LIFE_SECONDS + 2 * LATE_SECONDS)
+        self.factory.asked += 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_one_that_was_held_up_itself_asks_again():
+    """Silence counts only if this process was awake to hear."""
+    factory = Factory.forProtocol(Late)
+    factory.noisy, factory.asked = False, 0
+    port = await server_endpoint(reactor, LOOPBACK, 0).listen(factory)
+    endpoint = client_endpoint(reactor, LOOPBACK, port.getHost().port)
+    assert await Peers(reactor, lambda _: endpoint, TOKEN, 0.5).ask_whether_active(MEMBER) == Answered("active")
+    assert factory.asked == 2
+    port.stopListening()
