@@ -71,7 +71,8 @@ def _pool(pool: PoolSnapshot) -> str:
         f"<th scope=col>{name}</th>"
         for name in ("backend", "address", "health", "role", "epoch", "sessions", "seats", "clients here")
     )
-    clients = f"{pool.clients} clients, {pool.waiting} of them waiting; failback {escape(pool.failback)}"
+    clients = "1 client" if pool.clients == 1 else f"{pool.clients} clients"
+    clients += f", {pool.waiting} waiting; failback {escape(pool.failback)}"
     return (
         f"<section><header><h2>{escape(pool.pool)}</h2>{_served(pool)}</header>"
         f'<p class="faint">{escape(pool.server_name)} · epoch {pool.epoch} · {clients}</p>'

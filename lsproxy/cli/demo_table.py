@@ -67,8 +67,7 @@ def _pool(pool: Picture, processes: Mapping[str, int | None]) -> RenderableType:
 
 def _cells(backend: Picture, processes: Mapping[str, int | None]) -> list[str]:
     said = backend["said"]
-    is_known = said is not None and backend["health"] == "up"
-    of_status = [str(said[key]) if is_known else "-" for key in ("role", "epoch", "sessions", "seats")]
+    of_status = ["-" if said is None else str(said[key]) for key in ("role", "epoch", "sessions", "seats")]
     pid = processes.get(backend["name"])
     return [
         backend["name"],

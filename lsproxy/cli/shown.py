@@ -31,7 +31,8 @@ def describe(pools: list[Picture]) -> Iterator[str]:
 def headline(pool: Picture) -> str:
     """One line on the pool itself."""
     served = f"served by {pool['serving']}" if pool["serving"] else "NOT SERVED"
-    clients = f"{pool['clients']} clients" + (f" ({pool['waiting']} waiting)" if pool["waiting"] else "")
+    clients = "1 client" if pool["clients"] == 1 else f"{pool['clients']} clients"
+    clients += f" ({pool['waiting']} waiting)" if pool["waiting"] else ""
     since = duration(pool["serving_for"])
     return f"{pool['pool']} ({pool['server_name']}): {served} for {since}, epoch {pool['epoch']}, {clients}"
 

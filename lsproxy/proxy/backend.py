@@ -175,7 +175,7 @@ class Backend:
             binding="off" if self._policy == "off" else type(self._binding).__name__.lower(),
             binding_reason=self._binding.reason,
             license_note=self._license_note,
-            said=None if status is None else _said(status),
+            said=None if status is None or isinstance(self._health, Down) else _said(status),
             connections=connections,
             last_error=self.last_error,
         )

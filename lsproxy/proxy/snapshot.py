@@ -27,9 +27,10 @@ class BackendSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     One backend as the pool judges it.
 
     `health` is up, down or unchecked; `admin` ready, drain or maint; `binding` bound, unbound, unknown or off, with
-    its reason. `said` is None before its first status. `is_kept_out` is set under `failback: manual` after it was lost.
-    `license_note` says that the license it serves is another than the proxy's file. `connections` is how many of
-    the pool's clients are connected to it; `changed_for` how long its health is what it is.
+    its reason. `said` is None before its first status and while it is down. `is_kept_out` is set under
+    `failback: manual` after it was lost. `license_note` says that the license it serves is another than the proxy's
+    file. `connections` is how many of the pool's clients are connected to it; `changed_for` how long its health is
+    what it is.
     """
 
     name: str
