@@ -8,6 +8,7 @@ missing the test is skipped by name; in continuous integration it fails.
 
 import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,8 @@ PROGRAMS = {
 }
 
 reactor.install()
+# Whoever starts a test run in the background may have it ignore SIGINT, and what it starts would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_configure(config: pytest.Config) -> None:

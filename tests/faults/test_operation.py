@@ -1,7 +1,6 @@
 """What an operator does to a running system, under applications that hold seats."""
 
 import json
-import signal
 import subprocess
 import threading
 import time
@@ -171,7 +170,7 @@ def test_a_seat_is_taken_back(running):
             while json.loads(following.stdout.readline())["event"] != "backend_state":
                 pass
         finally:
-            following.send_signal(signal.SIGINT)
+            following.terminate()
             following.communicate(timeout=10)
     keeper.seats.clear()
     assert keeper.ask("checkout", id=seat["handle"], feature="mesh", count=3)["error"] == "ended"
