@@ -1,5 +1,6 @@
 """The wall clock set back and forth by an hour under a running system."""
 
+import json
 import os
 import time
 
@@ -49,7 +50,9 @@ def clock(tmp_path):
 
 def test_an_hour_back_and_forth(make_system, clock):
     """Steps of the wall clock end no wait, no session and no tenure, and break no promise."""
-    system = make_system(has_proxy=True, environment=clock.environment).start()
+    system = make_system(has_proxy=True, ttl=4.0, environment=clock.environment)
+    _be_patient(system)
+    system.start()
     keeper, waiting = system.keeper("keeper"), system.keeper("waiting")
     keeper.checkout("mesh", count=3)
     waiting.connect()
@@ -68,8 +71,7 @@ def test_an_hour_back_and_forth(make_system, clock):
         assert time.monotonic() - asked >= 4
         assert keeper.line.ask("heartbeat")["seats"] == 1
     assert len(hours) >= 3, "the servers never saw the clock move"
-    # A machine under load may miss two checks, which costs a switch; four steps of an hour would cost one each.
-    assert system.wait_active()[1] <= before[1] + 1
+    assert system.wait_active() == before
 
 
 def test_a_takeover_an_hour_ago(make_system, clock):
@@ -86,3 +88,11 @@ def test_a_takeover_an_hour_ago(make_system, clock):
             load.wait_for_grants()
             system.start_server(active)
     keeper.assert_keeps()
+
+
+def _be_patient(system):
+    """A machine under load shall not cost a switch here: checks have seconds, and a clock is moved by hours."""
+    path = system.folder / "lsproxy.yaml"
+    tree = json.loads(path.read_text())
+    tree["pools"]["acme"]["health"] = {"interval": 0.5, "timeout": 4, "rise": 2, "fall": 6}
+    path.write_text(json.dumps(tree))
