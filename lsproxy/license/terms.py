@@ -1,6 +1,7 @@
 """What one license line allows to be granted, or why this release does not serve it, whoever signed it."""
 
 import re
+from collections.abc import Iterable
 from datetime import date
 from math import inf
 from typing import Final
@@ -16,12 +17,12 @@ from lsproxy.license.shown import shown
 from lsproxy.license.version import Version, parse_version
 
 DEFAULT_GRACE_HOURS: Final = 4.0
+DEFAULT_TAKEOVER_HOURS: Final = 72.0
 
 _NOT_BUILT: Final = (
     "DUP_GROUP",
     "BORROW",
     "LINGER",
-    "TAKEOVER",
     "USER_BASED",
     "HOST_BASED",
     "MINIMUM",
@@ -90,6 +91,16 @@ def pool_of(line: FeatureLine) -> Pool:
     )
 
 
+def takeover_hours(lines: Iterable[FeatureLine]) -> float:
+    """
+    How long a redundant server may serve `lines`, those of one license file that are served: the least they allow.
+
+    A line without TAKEOVER allows DEFAULT_TAKEOVER_HOURS.
+    """
+    given = [line.get("TAKEOVER") for line in lines]
+    return min((DEFAULT_TAKEOVER_HOURS if hours is None else float(hours) for hours in given), default=0.0)
+
+
 def why_not_served(line: FeatureLine) -> str:
     """The sentence that says why this release serves no such line, "" if it does. Dates do not matter here."""
     for key, value in line.attributes:
@@ -112,4 +123,6 @@ def _attribute_problem(key: str, value: str | None) -> str:
         return f"{shown(text)} is no OVERDRAFT; a number of at most nine digits would be one"
     if key == "GRACE" and not _HOURS.fullmatch(text):
         return f"{shown(text)} is no GRACE; a number of hours such as 4 or 0.5 would be one"
+    if key == "TAKEOVER" and not _HOURS.fullmatch(text):
+        return f"{shown(text)} is no TAKEOVER; a number of hours such as 72 or 1.5 would be one"
     return ""

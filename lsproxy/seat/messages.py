@@ -139,6 +139,28 @@ class Stop(msgspec.Struct, tag_field="op", tag="stop"):
     id: Id
 
 
+class Register(msgspec.Struct, tag_field="op", tag="register"):
+    """Operator: the server `name`, which others reach at `address`, is to be this primary's redundant server."""
+
+    id: Id
+    name: Name
+    address: Name
+    hostids: Annotated[list[Text], Meta(min_length=1, max_length=64)]
+
+
+class RequestKey(msgspec.Struct, tag_field="op", tag="request_key"):
+    """Operator: the key with which the vendor is asked for more hours."""
+
+    id: Id
+
+
+class Activate(msgspec.Struct, tag_field="op", tag="activate"):
+    """Operator: count the hours of the vendor's activation key."""
+
+    id: Id
+    key: Text
+
+
 SessionRequest = Checkout | Checkin | Heartbeat | Bye
 OperatorRequest = Takeover | StandDown | Reread | Install | Remove | Stop
 Request = Hello | SessionRequest | Status | Usage | OperatorRequest
@@ -229,6 +251,46 @@ class TookOver(msgspec.Struct):
 
     id: int
     epoch: int
+    ok: bool = True
+
+
+class Registration(msgspec.Struct):
+    """
+    The reply to `register`: what a redundant server needs to know of its primary `backend` at `address`. `license` is
+    the text in force, `journal` where it is kept as a configuration says it; `ttl`, `heartbeat` and `resume` in
+    seconds; `now` RFC 3339 UTC.
+    """
+
+    id: int
+    server: str
+    backend: str
+    address: str
+    hostids: list[str]
+    license: str
+    journal: str
+    ttl: float
+    heartbeat: float
+    resume: float
+    now: str
+    ok: bool = True
+
+
+class RequestKeyReply(msgspec.Struct):
+    """The reply to `request_key`: `key` asks for extension number `extension` of takeover number `takeover`."""
+
+    id: int
+    key: str
+    takeover: int
+    extension: int
+    ok: bool = True
+
+
+class Unblocked(msgspec.Struct):
+    """The reply to `activate`: the key granted `hours`; so many seconds are `remaining`."""
+
+    id: int
+    hours: int
+    remaining: float
     ok: bool = True
 
 

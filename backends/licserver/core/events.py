@@ -5,7 +5,8 @@ Events are facts in the past tense; a batch of them is what one slot of the
 journal holds (MessagePack). `active` times are seconds for which the server
 name has been served (see docs/protocol.md), `wall` and `since` POSIX seconds
 for people. `session` and `seat` are numbers given out by the ledger; the
-session's secret appears only as its SHA-256 `digest`.
+session's secret appears only as its SHA-256 `digest`. What the
+changes of a takeover limit do stands in `takeover.py`.
 """
 
 import msgspec
@@ -126,6 +127,89 @@ class RemovalSeen(msgspec.Struct, frozen=True, array_like=True, tag="S", gc=Fals
     handle: int
 
 
+class Reading(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """
+    One look at the clocks: the kernel's `boot_id`, seconds since that boot (CLOCK_BOOTTIME), active seconds of the
+    server name, POSIX seconds.
+    """
+
+    boot_id: str
+    uptime: float
+    active: float
+    wall: float
+
+
+class TakeoverBegun(msgspec.Struct, frozen=True, array_like=True, tag="TB", gc=False):
+    """
+    A redundant server took the name with the whole limit, in seconds, before it. `number` is the takeover's, `nonce`
+    the 64 random bits of its first request key.
+    """
+
+    number: int
+    limit: float
+    nonce: bytes
+    reading: Reading
+
+
+class TakeoverCounted(msgspec.Struct, frozen=True, array_like=True, tag="TC", gc=False):
+    """So many seconds of the takeover were `spent` at `reading`."""
+
+    spent: float
+    reading: Reading
+
+
+class PrimaryReturned(msgspec.Struct, frozen=True, array_like=True, tag="TP", gc=False):
+    """The primary took the name at `active` seconds; so many seconds of the takeover were `spent`."""
+
+    spent: float
+    active: float
+
+
+class TakeoverResumed(msgspec.Struct, frozen=True, array_like=True, tag="TR", gc=False):
+    """A redundant server took the name again before its limit was restored; counting goes on from `reading`."""
+
+    reading: Reading
+
+
+class TakeoverExtended(msgspec.Struct, frozen=True, array_like=True, tag="TX", gc=False):
+    """Extension `extension` (from 1) of takeover `number` added `hours`; `nonce` is for the next request key."""
+
+    number: int
+    extension: int
+    hours: int
+    nonce: bytes
+
+
+class TakeoverLowered(msgspec.Struct, frozen=True, array_like=True, tag="TL", gc=False):
+    """Another license or configuration allows a takeover no more than `limit` seconds, extensions not counted."""
+
+    limit: float
+
+
+class TakeoverRestored(msgspec.Struct, frozen=True, array_like=True, tag="TW", gc=False):
+    """The primary was in control for long enough: the limit is whole again, for takeover `number`."""
+
+    number: int
+
+
+TakeoverChange = (
+    TakeoverBegun
+    | TakeoverCounted
+    | PrimaryReturned
+    | TakeoverResumed
+    | TakeoverExtended
+    | TakeoverLowered
+    | TakeoverRestored
+)
+
+
+class TakeoverChanged(msgspec.Struct, frozen=True, array_like=True, tag="T", gc=False):
+    """What happened to the takeover limit of one `pair`, which is 16 bytes that `scheme.py` makes of its license."""
+
+    pair: bytes
+    change: TakeoverChange
+
+
 AnyEvent = (
     Activated
     | LicenseCameIntoForce
@@ -139,6 +223,7 @@ AnyEvent = (
     | SeatReturned
     | SeatRemoved
     | RemovalSeen
+    | TakeoverChanged
 )
 
 _encoder = msgspec.msgpack.Encoder()

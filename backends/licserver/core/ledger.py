@@ -12,6 +12,8 @@ Invariants (checked by `tests/licserver/core/test_ledger.py` after every step):
   in the queue of its feature; nowhere else, never twice;
 - `entries` is ordered by seat number, `queue` by arrival (the same order);
 - `demand[feature][asked]` is the sum of the counts of the held entries.
+
+What is left of the takeover limit, for each pair apart, is part of it as well; see `takeover.py`.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -21,6 +23,7 @@ from typing import assert_never
 import msgspec
 
 from licserver.core import events as ev
+from licserver.core import takeover
 from lsproxy.license.offer import Pool
 
 
@@ -105,6 +108,7 @@ class Ledger:
         self.handles: dict[int, dict[int, int]] = {}
         self.queues: dict[str, dict[int, Waiting]] = {}
         self.demand: dict[str, dict[str, int]] = {}
+        self.takeovers: dict[bytes, takeover.State] = {}
 
     def session_of(self, digest: bytes) -> Session | None:
         """The session a secret's digest belongs to."""
@@ -124,6 +128,10 @@ class Ledger:
     def held_handles(self, session: int) -> list[int]:
         """The handles of a session's seats."""
         return [entry.handle for entry in self.entries_of(session) if isinstance(entry, Held)]
+
+    def takeover_of(self, pair: bytes) -> takeover.State:
+        """What is left of a pair's takeover limit."""
+        return self.takeovers.get(pair, takeover.Whole())
 
     def apply(self, event: ev.AnyEvent) -> None:  # noqa: C901, PLR0912 one arm for each event is the point
         """Change the state by one event, which was decided on this very state."""
@@ -159,6 +167,8 @@ class Ledger:
                 for attached in self.sessions.values():
                     if attached.deadline is None:
                         attached.deadline = active + attached.resume
+            case ev.TakeoverChanged(pair, change):
+                self.takeovers[pair] = takeover.applied(self.takeover_of(pair), change)
             case _:
                 assert_never(event)
 
@@ -172,6 +182,7 @@ class Ledger:
             license_file=self.license_file,
             sessions=[copy(session) for session in self.sessions.values()],
             entries=list(self.entries.values()),
+            takeovers=dict(self.takeovers),
         )
 
     def restore(self, image: "Image") -> None:
@@ -179,6 +190,7 @@ class Ledger:
         self.epoch = image.epoch
         self.next_session = image.next_session
         self.next_seat = image.next_seat
+        self.takeovers = image.takeovers
         if image.license_text:
             self.apply(ev.LicenseCameIntoForce(image.license_text, image.license_file))
         self.sessions = {session.number: session for session in image.sessions}
@@ -281,3 +293,4 @@ class Image(msgspec.Struct):
     license_file: str
     sessions: list[Session]
     entries: list[Entry]
+    takeovers: dict[bytes, takeover.State]

@@ -2,6 +2,7 @@
 A ledger's image as parts of bounded size, and back.
 
 Part 0 is the head; then come sessions and entries, `PART_LENGTH` to a part.
+Format 1 knew no takeover limit; where it is read, nothing of the limit is spent.
 """
 
 from collections.abc import Iterator, Sequence
@@ -9,10 +10,13 @@ from typing import Final
 
 import msgspec
 
+from licserver.core import takeover
 from licserver.core.ledger import Entry, Image, Session
 
 PART_LENGTH: Final = 2000
-FORMAT: Final = 1
+FORMAT: Final = 2
+
+_READABLE: Final = (1, FORMAT)
 
 
 class _Head(msgspec.Struct, array_like=True, tag="head"):
@@ -22,6 +26,7 @@ class _Head(msgspec.Struct, array_like=True, tag="head"):
     next_seat: int
     license_text: str
     license_file: str
+    takeovers: dict[bytes, takeover.State] = {}
 
 
 class _Sessions(msgspec.Struct, array_like=True, tag="sessions"):
@@ -38,7 +43,15 @@ _decoder = msgspec.msgpack.Decoder(_Head | _Sessions | _Entries)
 
 def to_parts(image: Image) -> Iterator[bytes]:
     """The parts one by one; making each takes a few milliseconds at most."""
-    head = _Head(FORMAT, image.epoch, image.next_session, image.next_seat, image.license_text, image.license_file)
+    head = _Head(
+        format=FORMAT,
+        epoch=image.epoch,
+        next_session=image.next_session,
+        next_seat=image.next_seat,
+        license_text=image.license_text,
+        license_file=image.license_file,
+        takeovers=image.takeovers,
+    )
     yield _encoder.encode(head)
     for start in range(0, len(image.sessions), PART_LENGTH):
         yield _encoder.encode(_Sessions(image.sessions[start : start + PART_LENGTH]))
@@ -51,9 +64,18 @@ def from_parts(parts: Sequence[bytes]) -> Image:
     head, *rest = [_decoder.decode(part) for part in parts] or [None]
     if not isinstance(head, _Head):
         raise msgspec.DecodeError("the snapshot does not begin with its head")
-    if head.format != FORMAT:
+    if head.format not in _READABLE:
         raise msgspec.DecodeError(f"snapshot format {head.format}, this release reads {FORMAT}")
-    image = Image(head.epoch, head.next_session, head.next_seat, head.license_text, head.license_file, [], [])
+    image = Image(
+        epoch=head.epoch,
+        next_session=head.next_session,
+        next_seat=head.next_seat,
+        license_text=head.license_text,
+        license_file=head.license_file,
+        sessions=[],
+        entries=[],
+        takeovers=head.takeovers,
+    )
     for part in rest:
         match part:
             case _Sessions(sessions):

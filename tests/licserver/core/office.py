@@ -44,7 +44,7 @@ def state_of(ledger):
     handles = {number: dict(handles) for number, handles in ledger.handles.items()}
     license_in_force = (ledger.license_text, ledger.license_file)
     people = (dict(ledger.sessions), dict(ledger.by_digest))
-    return numbers, license_in_force, people, list(ledger.entries.values()), handles, queues, demand
+    return numbers, license_in_force, people, list(ledger.entries.values()), handles, queues, demand, ledger.takeovers
 
 
 def replay(batches):

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from licserver.core.events import AnyEvent, decode_batch, encode_batch
+from licserver.core.events import AnyEvent, Reading, TakeoverChange, decode_batch, encode_batch
 
 numbers = st.integers(0, 2**53)
 times = st.floats(allow_nan=False, allow_infinity=False)
@@ -17,13 +17,21 @@ fields = {
     bytes: st.binary(max_size=32),
     str | None: st.none() | texts,
     tuple[str, ...]: st.lists(texts, max_size=3).map(tuple),
+    Reading: st.builds(Reading, texts, times, times, times),
 }
-events = st.one_of(
-    *(
-        st.builds(kind, **{field.name: fields[field.type] for field in msgspec.structs.fields(kind)})
-        for kind in AnyEvent.__args__
+
+
+def any_of(kinds):
+    return st.one_of(
+        *(
+            st.builds(kind, **{field.name: fields[field.type] for field in msgspec.structs.fields(kind)})
+            for kind in kinds.__args__
+        )
     )
-)
+
+
+fields[TakeoverChange] = any_of(TakeoverChange)
+events = any_of(AnyEvent)
 
 
 @given(st.lists(events, max_size=8))
@@ -34,9 +42,8 @@ def test_round_trip(batch):
 
 def test_stable_bytes():
     """The bytes of a kept event do not change from release to release."""
-    kept = {
-        kind.__struct_config__.tag: [field.name for field in msgspec.structs.fields(kind)] for kind in AnyEvent.__args__
-    }
+    kinds = (*AnyEvent.__args__, *TakeoverChange.__args__, Reading)
+    kept = {kind.__struct_config__.tag: [field.name for field in msgspec.structs.fields(kind)] for kind in kinds}
     assert kept == {
         "A": ["epoch", "backend", "active", "wall"],
         "L": ["text", "file"],
@@ -55,6 +62,15 @@ def test_stable_bytes():
         "I": ["session", "handle"],
         "X": ["session", "handle", "reason"],
         "S": ["session", "handle"],
+        "T": ["pair", "change"],
+        "TB": ["number", "limit", "nonce", "reading"],
+        "TC": ["spent", "reading"],
+        "TP": ["spent", "active"],
+        "TR": ["reading"],
+        "TX": ["number", "extension", "hours", "nonce"],
+        "TL": ["limit"],
+        "TW": ["number"],
+        None: ["boot_id", "uptime", "active", "wall"],
     }  # fmt: skip
 
 

@@ -3,7 +3,15 @@
 import msgspec
 import pytest
 
-from licserver.core.events import SeatGranted, SessionOpened
+from licserver.core.events import (
+    PrimaryReturned,
+    Reading,
+    SeatGranted,
+    SessionOpened,
+    TakeoverBegun,
+    TakeoverChanged,
+    TakeoverRestored,
+)
 from licserver.core.ledger import Ledger
 from licserver.core.snapshot import PART_LENGTH, from_parts, to_parts
 from tests.licserver.core.office import NOON, Office, read_pools, state_of
@@ -46,6 +54,33 @@ def test_an_image_is_of_its_moment():
     assert state_of(restored)[0] == before
     assert restored.sessions[1].deadline is None
     assert (restored.sessions[1].highest, restored.entries) == (0, {})
+
+
+def test_takeovers():
+    """What is left of each pair's takeover limit is in the head, whatever state it is in."""
+    ledger = full(1, 1)
+    reading = Reading("boot", 1.0, 2.0, NOON)
+    changes = [TakeoverBegun(1, 259_200.0, b"8 random", reading), PrimaryReturned(9.0, 11.0), TakeoverRestored(2)]
+    for steps, pair in enumerate((b"one", b"two", b"three"), 1):
+        for change in changes[:steps]:
+            ledger.apply(TakeoverChanged(pair, change))
+    image = ledger.image()
+    ledger.apply(TakeoverChanged(b"two", TakeoverRestored(2)))
+    restored = Ledger(read_pools)
+    restored.restore(from_parts(list(to_parts(image))))
+    assert restored.takeovers == image.takeovers
+    assert [type(state).__name__ for state in restored.takeovers.values()] == ["Counted", "Returned", "Whole"]
+    assert restored.takeover_of(b"none").number == 1
+
+
+def test_format_1():
+    """A snapshot from before there was a takeover limit is read; nothing is spent in it."""
+    head, *rest = to_parts(full(1, 1).image())
+    old = msgspec.msgpack.decode(head)[:-1]
+    old[1] = 1
+    restored = Ledger(read_pools)
+    restored.restore(from_parts([msgspec.msgpack.encode(old), *rest]))
+    assert state_of(restored) == state_of(full(1, 1))
 
 
 def test_not_a_snapshot():

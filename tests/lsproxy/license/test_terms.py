@@ -7,7 +7,7 @@ import pytest
 
 from lsproxy.license.grammar import parse
 from lsproxy.license.model import LicenseError
-from lsproxy.license.terms import pool_of, why_not_served
+from lsproxy.license.terms import pool_of, takeover_hours, why_not_served
 
 
 def line(fields="2027.0 permanent 25", attributes=""):
@@ -57,8 +57,30 @@ def test_overdraft_and_grace():
 
 
 @pytest.mark.parametrize(
+    ("attributes", "hours"),
+    [
+        ([""], 72.0),
+        (["TAKEOVER=168"], 168.0),
+        (["TAKEOVER=168", "TAKEOVER=0.5"], 0.5),
+        (["TAKEOVER=168", ""], 72.0),
+        (["TAKEOVER=0"], 0.0),
+        ([], 0.0),
+    ],
+)
+def test_takeover_hours(attributes, hours):
+    """Of the takeover limits of a file's lines the lowest holds; a line that says nothing allows 72 hours."""
+    assert takeover_hours(line(attributes=each) for each in attributes) == hours
+
+
+@pytest.mark.parametrize(
     "attributes",
-    ["HOSTID=ANY", "hostid=any", 'ISSUED=x SN= NOTICE="" ISSUER=x VENDOR_STRING=x SIGN=x', "UNLISTED=1 ALSO"],
+    [
+        "HOSTID=ANY",
+        "TAKEOVER=24",
+        "hostid=any",
+        'ISSUED=x SN= NOTICE="" ISSUER=x VENDOR_STRING=x SIGN=x',
+        "UNLISTED=1 ALSO",
+    ],
 )
 def test_served(attributes):
     """A floating line is served with every attribute of this release, and with unlisted ones."""
@@ -74,7 +96,6 @@ def test_served(attributes):
         ("BORROW", "BORROW is not served"),
         ("BORROW=24", "BORROW is not served"),
         ("LINGER=60", "LINGER is not served"),
-        ("TAKEOVER=24", "TAKEOVER is not served"),
         ("USER_BASED", "USER_BASED is not served"),
         ("HOST_BASED", "HOST_BASED is not served"),
         ("MINIMUM=2", "MINIMUM is not served"),
@@ -86,6 +107,8 @@ def test_served(attributes):
         ("OVERDRAFT=-1", "'-1' is no OVERDRAFT"),
         ("GRACE=nan", "'nan' is no GRACE"),
         ("GRACE=1e9", "'1e9' is no GRACE"),
+        ("TAKEOVER", "'' is no TAKEOVER; a number of hours such as 72 or 1.5 would be one"),
+        ("TAKEOVER=inf", "'inf' is no TAKEOVER"),
     ],
 )  # fmt: skip
 def test_not_served(attribute, reason):

@@ -2,11 +2,27 @@
 
 import json
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lsproxy.seat.messages import Checkout, Hello, Notice, Queued, Refusal, Usage, decode_request, encode
+from lsproxy.seat.messages import (
+    Activate,
+    Checkout,
+    Hello,
+    Notice,
+    Queued,
+    Refusal,
+    Register,
+    Registration,
+    RequestKey,
+    RequestKeyReply,
+    Unblocked,
+    Usage,
+    decode_request,
+    encode,
+)
 
 WRONG = [
     (b"", 0, "bad_request", "one JSON object on a line"),
@@ -58,6 +74,42 @@ def test_a_hello_is_whole():
     hello = decode_request(json.dumps(said).encode())
     assert isinstance(hello, Hello)
     assert (hello.session, hello.attempt, hello.hostids) == ("9F86D081884C7D659A2FEAA0C55AD015", 3, ["ether=02"])
+
+
+def test_requests_of_a_redundant_server():
+    """A redundant server registers with what it is; a request key needs nothing, an activation its key."""
+    read = msgspec.json.Decoder(Register | RequestKey | Activate).decode
+    said = b'{"id":3,"op":"register","name":"lic-b","address":"lic-b:27101","hostids":["ether=02a1b2c3d4e5"]}'
+    assert read(said) == Register(3, "lic-b", "lic-b:27101", ["ether=02a1b2c3d4e5"])
+    assert read(b'{"id":4,"op":"request_key"}') == RequestKey(4)
+    assert read(b'{"id":5,"op":"activate","key":"M4..."}') == Activate(5, "M4...")
+    for wrong in (
+        b'{"id":3,"op":"register","name":"lic-b","address":"lic-b:27101"}',
+        b'{"id":3,"op":"register","name":"lic-b","address":"lic-b:27101","hostids":[]}',
+        b'{"id":5,"op":"activate"}',
+    ):
+        with pytest.raises(msgspec.ValidationError):
+            read(wrong)
+
+
+def test_replies_to_a_redundant_server():
+    """Each reply is `ok` and has what was asked for."""
+    said = Registration(
+        3,
+        "acme-licenses",
+        "lic-a",
+        "lic-a:27101",
+        ["hostname=lic-a"],
+        "SERVER …",
+        "etcd://h:2379/p",
+        2.0,
+        15.0,
+        45.0,
+        "…",
+    )
+    assert msgspec.to_builtins(said)["ok"]
+    assert encode(RequestKeyReply(4, "24J", 2, 1)) == b'{"id":4,"key":"24J","takeover":2,"extension":1,"ok":true}\n'
+    assert encode(Unblocked(5, 72, 259200.0)) == b'{"id":5,"hours":72,"remaining":259200.0,"ok":true}\n'
 
 
 @given(st.binary(max_size=200))
