@@ -12,18 +12,28 @@ import signal
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from lsproxy.net import reactor
 
 PROGRAMS = {
     "cc": lambda: shutil.which("cc"),
+    "etcd": lambda: shutil.which("etcd"),
     "faketime": lambda: Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1").exists(),
     "haproxy": lambda: shutil.which("haproxy"),
+    "nginx": lambda: shutil.which("nginx") and Path("/usr/lib/nginx/modules/ngx_stream_module.so").exists(),
+    "nft": lambda: shutil.which("nft"),
+    "openssl": lambda: shutil.which("openssl"),
+    "postgres": lambda: list(Path("/usr/lib/postgresql").glob("*/bin/pgbench")),
     "root": lambda: os.geteuid() == 0,
     "systemd": lambda: shutil.which("systemd-analyze"),
+    "wrk": lambda: shutil.which("wrk"),
 }
 
 reactor.install()
+# However slow the machine is, no test fails for it.
+settings.register_profile("lsproxy", deadline=None)
+settings.load_profile("lsproxy")
 # Whoever starts a test run in the background may have it ignore SIGINT, and what it starts would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

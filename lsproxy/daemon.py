@@ -5,6 +5,7 @@ import os
 import random
 import secrets
 import signal
+import socket
 import threading
 import time
 from collections.abc import Mapping
@@ -25,6 +26,7 @@ from lsproxy.admin.events import Events
 from lsproxy.admin.http import Site
 from lsproxy.admin.login import Logins
 from lsproxy.admin.tokens import TokenBook
+from lsproxy.checkup import advice, third_party_licenses
 from lsproxy.config import model
 from lsproxy.config.check import load_config
 from lsproxy.config.tokens import load_tokens
@@ -33,7 +35,9 @@ from lsproxy.net.descriptors import raise_descriptor_limit
 from lsproxy.net.endpoints import server_endpoint
 from lsproxy.net.reactor import BoottimeReactor, install
 from lsproxy.net.tls import server_tls, wrap_server
-from lsproxy.proxy.build import plan_pool
+from lsproxy.notify import Notify
+from lsproxy.proxy.accesslog import AccessLog
+from lsproxy.proxy.kinds.clientconfig import ClientConfig, client_config
 from lsproxy.proxy.operator import Operator
 from lsproxy.proxy.pool import Pool
 from lsproxy.proxy.state import SqliteMemory
@@ -44,9 +48,11 @@ log = Logger()
 _YOUNGEST_GENERATION: Final = 50_000  # sessions come in thousands and live long: look for garbage seldom
 _GRAVE: Final = frozenset(
     {
+        "activation_failed",
         "backend_barred",
         "backend_down",
         "conflict",
+        "fencing_failed",
         "license_differs",
         "state_not_saved",
         "takeover",
@@ -89,6 +95,8 @@ class Daemon:
         self._stop_timeout = stop_timeout
         self._events = Events(secrets.token_hex(4), time.time)
         self._config = config
+        self._access_log: AccessLog | None = None
+        self._notify = Notify(reactor, config.notify)
         self._services: Services | None = None
         self._memory: SqliteMemory | None = None
         self._sites: list[Site] = []
@@ -114,6 +122,13 @@ class Daemon:
         signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self._hang_up))
         Deferred.fromCoroutine(self._start()).addErrback(self._cannot_start)
 
+    def client_config(self, pool: str, host: str | None) -> ClientConfig:
+        """What clients of `pool` need; `host` is how they reach this machine, by default its name."""
+        assert self._services is not None  # there are pools
+        config = self._services.config
+        licenses = third_party_licenses(config.pools[pool])
+        return client_config(pool, config.pools[pool], config.listen, licenses, host or socket.getfqdn())
+
     def reload(self) -> Deferred[list[str]]:
         """Take the configuration file as it is now; a sentence for each change. Fails with LsproxyError."""
         return self._reloading.run(lambda: Deferred.fromCoroutine(self._reload()))
@@ -136,11 +151,15 @@ class Daemon:
 
     async def _start(self) -> None:
         self._memory = SqliteMemory(self._state)
-        services = Services(self._reactor, self._config, self._memory, random.SystemRandom().random, self._tell)
+        if self._config.access_log is not None:
+            self._access_log = AccessLog(self._reactor, self._config.access_log, self._config.log.format, time.time)
+        shuffle = random.SystemRandom().random
+        services = Services(self._reactor, self._config, self._memory, shuffle, self._tell, self._access_log)
         load_tokens(self._admin.tokens_file)
         self._services = services
         await self._open_admin()
         await services.start()
+        self._warn_of(self._config)
         gc.collect()
         gc.freeze()
         where = ", ".join(f"{listener.address} (pool {listener.pool})" for listener in self._config.listen.values())
@@ -168,6 +187,8 @@ class Daemon:
         if services is None or self._is_stopping:
             raise LsproxyError("lsproxy is starting or stopping, nothing is reloaded")
         systemd.notify(f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
+        if self._access_log is not None:
+            self._access_log.reopen()
         try:
             changes = await services.change(load_config(self._path))
         except LsproxyError as problem:
@@ -176,6 +197,8 @@ class Daemon:
             raise LsproxyError(message) from problem
         finally:
             systemd.notify("READY=1")
+        self._notify.commands = services.config.notify
+        self._warn_of(services.config)
         self._tell("reloaded", None, f"{self._path} was read again: {'; '.join(changes) or 'no changes'}", {})
         return changes
 
@@ -186,6 +209,9 @@ class Daemon:
         gone: Deferred[object] = self._services.stop_pools().addCallback(lambda _: None)
         # Half of the time: what is left is for what the kernel still sends, and for the threads to end.
         await gone.addTimeout(self._stop_timeout / 2, self._reactor, onTimeoutCancel=_not_all_gone)
+        self._notify.stop()
+        if self._access_log is not None:
+            await self._access_log.close().addTimeout(self._stop_timeout / 4, self._reactor)
 
     def _end(self) -> None:
         for site in self._sites:
@@ -214,47 +240,18 @@ class Daemon:
             self.fault = CannotServeError("lsproxy could not start, the lines above say why")
         self._end()
 
+    def _warn_of(self, config: model.LsproxyConfig) -> None:
+        for finding in advice(config):
+            log.warn("{finding}", finding=finding)
+
     def _tell(self, event: str, pool: str | None, message: str, details: dict[str, object]) -> None:
         self._events.tell(event, pool, message, details)
+        self._notify.tell(event, pool, message)
         text = message if pool is None else f"{pool}: {message}"
         if event in _GRAVE or event == "reload_refused":
             log.warn("{text}", text=text)
         else:
             log.info("{text}", text=text)
-
-
-def check(path: Path) -> list[str]:
-    """
-    What `serve` would refuse or complain of, a sentence each, without starting anything.
-
-    Raises ConfigError for what is wrong in the file itself.
-    """
-    config = load_config(path)
-    problems: list[str] = []
-    reactor = install()
-    try:
-        load_tokens(config.admin.tokens_file)
-    except LsproxyError as problem:
-        problems.append(str(problem))
-    for folder, key in ((config.state.parent, "state"), (config.admin.socket.parent, "admin.socket")):
-        if not os.access(folder, os.W_OK | os.X_OK):
-            problems.append(f"{key}: the folder {folder} does not exist or is not writable")
-    for name, pool in config.pools.items():
-        try:
-            plan = plan_pool(reactor, name, pool)
-        except LsproxyError as problem:
-            problems.append(f"pools.{name}: {problem}")
-            continue
-        files = {verified.license.file: verified for verified in map(plan.licenses.of, plan.places)}
-        problems += [str(problem) for verified in files.values() for problem in verified.problems]
-        problems += [f"{file} has no line to serve" for file, verified in files.items() if not verified.good]
-    for key, tls in [*((f"listen.{n}", one.tls) for n, one in config.listen.items()), ("admin", config.admin.tls)]:
-        try:
-            if tls is not None:
-                server_tls(tls.certificate, tls.key, tls.client_ca)
-        except LsproxyError as problem:
-            problems.append(f"{key}.tls: {problem}")
-    return problems
 
 
 def _not_all_gone(_result: object, timeout: float) -> None:

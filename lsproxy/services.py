@@ -17,11 +17,14 @@ from lsproxy.config import model
 from lsproxy.config.relations import do_collide
 from lsproxy.errors import LsproxyError
 from lsproxy.net.reactor import BoottimeReactor
-from lsproxy.proxy.build import build_listener, plan_pool
+from lsproxy.proxy.accesslog import AccessLog
+from lsproxy.proxy.build import Plan, build_listener, build_pool, plan_pool
 from lsproxy.proxy.listener import Listener
 from lsproxy.proxy.memory import PoolMemory
 from lsproxy.proxy.operator import Operator
-from lsproxy.proxy.pool import Announce, Plan, Pool
+from lsproxy.proxy.pool import Announce, Pool
+from lsproxy.proxy.relay.pool import RelayPlan, RelayPool
+from lsproxy.proxy.seatpool import SeatPlan, SeatPool
 
 log = Logger()
 
@@ -40,15 +43,17 @@ class Services:
         memory: PoolMemory,
         random: Callable[[], float],
         announce: Announce,
+        access_log: AccessLog | None,
     ) -> None:
         self._reactor = reactor
+        self._access_log = access_log
         self._memory = memory
         self._random = random
         self._announce = announce
         self._listeners: dict[str, Listener] = {}
         self._shown: dict[str, bytes] = {}
         self.config = config
-        self.pools: dict[str, Pool] = {}
+        self.pools: dict[str, SeatPool | RelayPool] = {}
         self.operators: dict[str, Operator] = {}
 
     async def start(self) -> None:
@@ -110,10 +115,10 @@ class Services:
         return gatherResults([pool.stop() for pool in self.pools.values()])
 
     def _plans(self, config: model.LsproxyConfig) -> dict[str, Plan]:
-        return {name: plan_pool(self._reactor, name, pool) for name, pool in config.pools.items()}
+        return {name: plan_pool(self._reactor, name, pool, self._random) for name, pool in config.pools.items()}
 
-    def _new_pool(self, plan: Plan) -> Pool:
-        return Pool(self._reactor, plan, self._memory, self._random, self._announce)
+    def _new_pool(self, plan: Plan) -> SeatPool | RelayPool:
+        return build_pool(self._reactor, plan, self._memory, self._random, self._announce)
 
     def _add_pool(self, name: str, plan: Plan) -> None:
         self.pools[name] = pool = self._new_pool(plan)
@@ -121,7 +126,7 @@ class Services:
 
     def _build(self, name: str, config: model.LsproxyConfig, pools: Mapping[str, Pool]) -> Listener:
         listener = config.listen[name]
-        return build_listener(self._reactor, name, listener, pools[listener.pool])
+        return build_listener(self._reactor, name, listener, pools[listener.pool], self._access_log)
 
     async def _listen(self, listeners: Mapping[str, Listener]) -> dict[str, Listener]:
         """All of them, or none."""
@@ -138,23 +143,35 @@ class Services:
 
     def _refuse_lost_licenses(self, plans: Mapping[str, Plan]) -> None:
         for name, pool in self.pools.items():
-            for backend in plans[name].places if name in plans else ():
+            plan = plans.get(name)
+            if not isinstance(pool, SeatPool) or not isinstance(plan, SeatPlan):
+                continue
+            for backend in plan.places:
                 was_good = backend in pool.plan.places and pool.plan.licenses.of(backend).good
-                verified = plans[name].licenses.of(backend)
+                verified = plan.licenses.of(backend)
                 if was_good and not verified.good:
                     why = f": {verified.problems[0]}" if verified.problems else ""
                     raise LicenseLostError(f"{verified.license.file} has no validly signed line any more{why}")
 
-    def _change_pools(self, plans: Mapping[str, Plan], added: Mapping[str, Pool]) -> None:
+    def _change_pools(self, plans: Mapping[str, Plan], added: Mapping[str, SeatPool | RelayPool]) -> None:
         for name in [name for name in self.pools if name not in plans]:
             del self.operators[name]
             self.pools.pop(name).stop().addErrback(lambda failure: log.failure("a removed pool did not stop", failure))
         for name, pool in self.pools.items():
-            pool.apply(plans[name])
+            _apply(pool, plans[name])
         for name, pool in added.items():
             self.pools[name] = pool
             self.operators[name] = Operator(self._reactor, pool)
             pool.start()
+
+
+def _apply(pool: SeatPool | RelayPool, plan: Plan) -> None:
+    """A running pool keeps its kind, so the plan is of its sort."""
+    match pool, plan:
+        case SeatPool(), SeatPlan():
+            pool.apply(plan)
+        case RelayPool(), RelayPlan():
+            pool.apply(plan)
 
 
 def _certificates(listener: model.Listener) -> bytes:

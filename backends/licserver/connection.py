@@ -42,9 +42,10 @@ class Connection(Protocol):
     transport: Transport
     is_closed = False
 
-    def __init__(self, server: Served, connections: "Connections") -> None:
+    def __init__(self, server: Served, connections: "Connections", client: str) -> None:
         self._server = server
         self._connections = connections
+        self._client = client
         self._lines = LineSplitter(REQUEST_LIMIT)
         self._has_ended = False
         self.conversation: Conversation | None = None
@@ -54,9 +55,8 @@ class Connection(Protocol):
         self.transport.setTcpNoDelay(True)
         keep_alive(self.transport)
         self._connections.opened(self)
-        peer = self.transport.getPeer()
         server = self._server
-        self.conversation = Conversation(server.desk, getattr(peer, "host", "?"), self, server.moment())
+        self.conversation = Conversation(server.desk, self._client, self, server.moment())
         self.transport.registerProducer(self, True)
 
     def dataReceived(self, data: bytes) -> None:
@@ -146,9 +146,9 @@ class Connections(Factory):
         self._open: set[Connection] = set()
         self._emptied: Deferred[None] | None = None
 
-    def buildProtocol(self, addr: object) -> Connection:  # noqa: ARG002 any client is served
-        """A client was accepted."""
-        return Connection(self._server, self)
+    def buildProtocol(self, addr: object) -> Connection:
+        """A client was accepted; `addr` may be what a proxy before this server says of it."""
+        return Connection(self._server, self, getattr(addr, "host", "?"))
 
     def opened(self, connection: Connection) -> None:
         """A connection is there."""

@@ -11,7 +11,7 @@ from twisted.logger import Logger
 
 from lsproxy.admin import page
 from lsproxy.admin.access import Access, Caller
-from lsproxy.admin.bodies import Page, Remove, State, Switch, converted, decoded
+from lsproxy.admin.bodies import Page, Reached, Remove, State, Switch, converted, decoded
 from lsproxy.admin.exchange import (
     BAD_REQUEST,
     CONFLICT,
@@ -32,6 +32,7 @@ from lsproxy.admin.login import COOKIE, COOKIE_SECONDS, Logins
 from lsproxy.admin.routes import Call, Found, find
 from lsproxy.errors import LsproxyError
 from lsproxy.proxy.control import ControlLostError
+from lsproxy.proxy.kinds.clientconfig import ClientConfig
 from lsproxy.proxy.operator import Operator
 from lsproxy.proxy.pool import Pool
 
@@ -50,6 +51,9 @@ class Service(Protocol):
     @property
     def operators(self) -> Mapping[str, Operator]:
         """The operator's side of each."""
+
+    def client_config(self, pool: str, host: str | None) -> ClientConfig:
+        """What clients of `pool` need; `host` is how they reach this machine, by default its name."""
 
     def reload(self) -> Deferred[list[str]]:
         """Take the configuration file as it is now; a sentence for each change. Fails with LsproxyError."""
@@ -77,6 +81,7 @@ class Api:
             "switch": self._switch,
             "state": self._state,
             "usage": self._usage,
+            "client_config": self._client_config,
             "remove": self._remove,
             "license": self._license,
             "events": self._events,
@@ -163,6 +168,11 @@ class Api:
         operator = _named(self._service.operators, found.names["pool"])
         usage = await operator.usage(wanted.feature, wanted.after, wanted.limit, holders=wanted.holders)
         return said({"next": usage.next, "features": usage.features})
+
+    async def _client_config(self, asked: Asked, found: Found, _caller: Caller | None) -> Reply:
+        wanted = converted(asked.query, Reached)
+        pool = _named(self._service.pools, found.names["pool"])
+        return said(self._service.client_config(pool.name, wanted.host))
 
     async def _events(self, asked: Asked, _found: Found, _caller: Caller | None) -> Stream:
         after = asked.headers.get("last-event-id") or asked.query.get("after")

@@ -42,6 +42,12 @@ class Page(msgspec.Struct, forbid_unknown_fields=True):
     holders: bool = True
 
 
+class Reached(msgspec.Struct, forbid_unknown_fields=True):
+    """The query of `client-config`: the name or address by which clients reach lsproxy, where it listens on all."""
+
+    host: str | None = None
+
+
 def decoded(body: bytes, kind: type[S]) -> S:
     """A JSON body, an empty one being an empty object. Raises RefusedError, 400."""
     try:

@@ -73,9 +73,10 @@ def _pool(pool: PoolSnapshot) -> str:
     )
     clients = "1 client" if pool.clients == 1 else f"{pool.clients} clients"
     clients += f", {pool.waiting} waiting; failback {escape(pool.failback)}"
+    epoch = f" · epoch {pool.epoch}" if pool.journal else ""
     return (
         f"<section><header><h2>{escape(pool.pool)}</h2>{_served(pool)}</header>"
-        f'<p class="faint">{escape(pool.server_name)} · epoch {pool.epoch} · {clients}</p>'
+        f'<p class="faint">{escape(pool.server_name or pool.kind)}{epoch} · {clients}</p>'
         f"{''.join(_warning(text) for text in _warnings(pool))}"
         f'<div class="wide"><table><thead><tr>{columns}</tr></thead><tbody>{rows}</tbody></table></div></section>'
     )
@@ -95,7 +96,7 @@ def _warnings(pool: PoolSnapshot) -> Iterable[str]:
     if pool.note:
         yield pool.note
     if pool.switching_to:
-        yield f"{pool.switching_to} was asked to take over"
+        yield f"{pool.switching_to} is to take over"
 
 
 def _warning(text: str) -> str:
@@ -123,8 +124,12 @@ def _remarks(backend: BackendSnapshot) -> Iterable[str]:
         yield backend.admin
     if backend.is_kept_out:
         yield "was lost and is kept out until `lsproxy ready`"
-    if backend.binding == "unbound" or (backend.binding == "unknown" and backend.said is not None):
+    if backend.binding == "unbound" or (backend.binding == "unknown" and backend.health == "up"):
         yield f"{backend.binding}: {backend.binding_reason}"
+    if backend.fencing:
+        yield f"fencing: {backend.fencing}"
+    if backend.activation:
+        yield f"activation: {backend.activation}"
     if backend.license_note:
         yield backend.license_note
     if backend.last_error:

@@ -25,6 +25,7 @@ _COMMANDS: Final = {
     "events": "Show what has happened.",
     "remove": "Take a seat back from its holder.",
     "license": "Put a new license file in force.",
+    "client-config": "Show what clients of a pool need.",
     "token": "Add tokens for the admin API.",
     "run": "Run a command while holding a seat.",
     "lmstat": "Print what monitoring of FlexNet reads.",
@@ -39,6 +40,7 @@ _FILES: Final = {
     "switch": "pools",
     "remove": "pools",
     "license": "pools",
+    "client-config": "pools",
 }
 
 
@@ -67,7 +69,7 @@ class _Commands(click.Group):
         if cmd_name not in _COMMANDS:
             return None
         file = importlib.import_module(f"lsproxy.cli.{_FILES.get(cmd_name, cmd_name)}")
-        command: click.Command = getattr(file, f"{cmd_name}_command")
+        command: click.Command = getattr(file, f"{cmd_name.replace('-', '_')}_command")
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

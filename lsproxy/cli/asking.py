@@ -13,7 +13,7 @@ import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 import click
 
@@ -24,6 +24,7 @@ from lsproxy.secretfile import read_secret
 
 DEFAULT: Final = "unix:/run/lsproxy/admin.sock"
 SECONDS: Final = 30.0  # longer than anything lsproxy waits for itself
+PATIENT_SECONDS: Final = 86_400.0  # but the commands of a switch: how long those may take is configured there
 _WELL: Final = 200
 
 
@@ -41,13 +42,13 @@ class Admin:
                 raise Misused(f"{where} is http on another host, {why}")
             self._headers["Authorization"] = f"Bearer {token}"
 
-    def get(self, *path: str) -> Any:
-        """What the API answers to GET api/v1/PATH. Raises Stopped."""
-        return json.loads(self._ask("GET", path).read())
+    def get(self, *path: str, **query: str) -> Any:
+        """What the API answers to GET api/v1/PATH?QUERY. Raises Stopped."""
+        return json.loads(self._ask("GET", path, query=f"?{urlencode(query)}" if query else "").read())
 
-    def post(self, *path: str, **body: Any) -> Any:
-        """What it answers to POST api/v1/PATH with `body` as JSON. Raises Stopped."""
-        return json.loads(self._ask("POST", path, json.dumps(body).encode()).read())
+    def post(self, *path: str, seconds: float = SECONDS, **body: Any) -> Any:
+        """What it answers to POST api/v1/PATH with `body` as JSON, within `seconds`. Raises Stopped."""
+        return json.loads(self._ask("POST", path, json.dumps(body).encode(), seconds=seconds).read())
 
     def put(self, *path: str, body: bytes) -> Any:
         """What it answers to PUT api/v1/PATH. Raises Stopped."""
@@ -65,10 +66,15 @@ class Admin:
             raise Stopped(f"the connection to {self._where} ended: {problem}") from problem
 
     def _ask(
-        self, method: str, path: tuple[str, ...], body: bytes | None = None, query: str = ""
+        self,
+        method: str,
+        path: tuple[str, ...],
+        body: bytes | None = None,
+        query: str = "",
+        seconds: float = SECONDS,
     ) -> http.client.HTTPResponse:
         target = "/".join(["/api/v1", *(quote(part, safe="") for part in path)]) + query
-        connection = self._connect()
+        connection = self._connect(seconds)
         try:
             connection.request(method, target, body, self._headers)
             answer = connection.getresponse()
@@ -96,8 +102,8 @@ def asking(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: str) -> None:
-        super().__init__("localhost", timeout=SECONDS)
+    def __init__(self, path: str, seconds: float) -> None:
+        super().__init__("localhost", timeout=seconds)
         self._path = path
 
     def connect(self) -> None:
@@ -106,11 +112,11 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
-def _connector(where: str) -> tuple[Callable[[], http.client.HTTPConnection], bool]:
-    """What connects, and whether others can read what is sent."""
+def _connector(where: str) -> tuple[Callable[[float], http.client.HTTPConnection], bool]:
+    """What connects, told for how many seconds to wait, and whether others can read what is sent."""
     if where.startswith("unix:"):
         path = where.removeprefix("unix:")
-        return (lambda: _UnixConnection(path)), False
+        return (lambda seconds: _UnixConnection(path, seconds)), False
     try:
         url = urlsplit(where)
         host, port = url.hostname, url.port
@@ -120,8 +126,9 @@ def _connector(where: str) -> tuple[Callable[[], http.client.HTTPConnection], bo
         raise Misused(f"--admin {where}: write unix:PATH or http://HOST:PORT, such as {DEFAULT}")
     if url.scheme == "https":
         context = ssl.create_default_context()
-        return (lambda: http.client.HTTPSConnection(host, port, timeout=SECONDS, context=context)), False
-    return (lambda: http.client.HTTPConnection(host, port, timeout=SECONDS)), not is_loopback(Address(host, 0))
+        return (lambda seconds: http.client.HTTPSConnection(host, port, timeout=seconds, context=context)), False
+    is_open = not is_loopback(Address(host, 0))
+    return (lambda seconds: http.client.HTTPConnection(host, port, timeout=seconds)), is_open
 
 
 def _unreachable(where: str, problem: Exception) -> str:

@@ -7,7 +7,7 @@ from typing import Final
 
 import click
 
-from lsproxy.cli.asking import Admin, asking
+from lsproxy.cli.asking import PATIENT_SECONDS, Admin, asking
 
 SUCCESSOR_SECONDS: Final = 1.0
 LOOK_SECONDS: Final = 0.05
@@ -48,7 +48,7 @@ def maint_command(pool: str, backend: str, admin: str, token_file: Path | None, 
 
 
 def _set(asked: Admin, pool: str, backend: str, state: str, *, as_json: bool) -> None:
-    answer = asked.post("pools", pool, "backends", backend, "state", state=state)
+    answer = asked.post("pools", pool, "backends", backend, "state", state=state, seconds=PATIENT_SECONDS)
     until = time.monotonic() + SUCCESSOR_SECONDS
     while answer["serving"] is None and time.monotonic() < until:
         # maint is at once, the next backend takes over a moment later

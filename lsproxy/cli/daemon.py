@@ -30,17 +30,19 @@ def serve_command(config: Path, stop_timeout: float) -> None:
 @_json
 def check_command(config: Path, *, as_json: bool) -> None:
     """Say what is wrong with a configuration and the files it names, without starting anything."""
-    from lsproxy.daemon import check  # noqa: PLC0415 - slow to load
+    from lsproxy.checkup import check  # noqa: PLC0415 - slow to load
 
+    problems, warnings = [], []
     try:
-        problems = check(config)
+        found = check(config)
+        problems, warnings = found.problems, found.warnings
     except ConfigError as error:
         problems = [str(problem) for problem in error.problems]
     if as_json:
-        click.echo(json.dumps({"config": str(config), "problems": problems}))
+        click.echo(json.dumps({"config": str(config), "problems": problems, "warnings": warnings}))
     else:
-        for problem in problems:
-            click.echo(problem, err=True)
+        for sentence in [*problems, *(f"warning: {warning}" for warning in warnings)]:
+            click.echo(sentence, err=True)
         if not problems:
             click.echo(f"{config}: lsproxy can be started with it")
     if problems:

@@ -1,12 +1,14 @@
-"""The commands on one pool: switch, remove, license."""
+"""The commands on one pool: switch, remove, license, client-config."""
 
 import json
 from pathlib import Path
 
 import click
+import msgspec
 
 from lsproxy.cli import Misused, Stopped
-from lsproxy.cli.asking import Admin, asking
+from lsproxy.cli.asking import PATIENT_SECONDS, Admin, asking
+from lsproxy.proxy.kinds.clientconfig import ClientConfig, text
 
 _pool = click.argument("pool")
 _json = click.option("--json", "as_json", is_flag=True, help="As JSON.")
@@ -31,7 +33,7 @@ def switch_command(
     if force and not yes:
         click.echo(f"{pool} will follow {backend or 'the next backend'} without fencing: seats may be granted twice.")
         click.confirm("Go on?", abort=True)
-    answer = asked.post("pools", pool, "switch", to=backend, force=force)
+    answer = asked.post("pools", pool, "switch", to=backend, force=force, seconds=PATIENT_SECONDS)
     click.echo(json.dumps(answer) if as_json else f"{pool} is served by {answer['serving']}")
 
 
@@ -72,3 +74,17 @@ def license_command(pool: str, action: str, file: Path, admin: str, token_file: 
         click.echo(f"not everywhere yet: {problem}", err=True)
     if answer["problems"]:
         raise SystemExit(Stopped.exit_code)
+
+
+@click.command("client-config", epilog="Example: lsproxy client-config mcad --host licenses.example.com")
+@_pool
+@click.option("--host", metavar="HOST", help="How clients reach lsproxy where it listens on all addresses.")
+@asking
+@_json
+def client_config_command(pool: str, host: str | None, admin: str, token_file: Path | None, *, as_json: bool) -> None:
+    """Show what clients of POOL need: the license server line, host names that must lead here, firewall ports."""
+    answer = Admin(admin, token_file).get("pools", pool, "client-config", **({} if host is None else {"host": host}))
+    if as_json:
+        click.echo(json.dumps(answer, indent=2))
+    else:
+        click.echo(text(msgspec.convert(answer, ClientConfig)), nl=False)

@@ -34,7 +34,9 @@ def headline(pool: Picture) -> str:
     clients = "1 client" if pool["clients"] == 1 else f"{pool['clients']} clients"
     clients += f" ({pool['waiting']} waiting)" if pool["waiting"] else ""
     since = duration(pool["serving_for"])
-    return f"{pool['pool']} ({pool['server_name']}): {served} for {since}, epoch {pool['epoch']}, {clients}"
+    name = pool["server_name"] or pool["kind"]
+    epoch = f", epoch {pool['epoch']}" if pool["journal"] else ""
+    return f"{pool['pool']} ({name}): {served} for {since}{epoch}, {clients}"
 
 
 def cells(backend: Picture, pool: Picture) -> tuple[str, ...]:
@@ -67,10 +69,14 @@ def remarks(pool: Picture) -> Iterator[str]:
     if pool["note"]:
         yield pool["note"]
     if pool["switching_to"]:
-        yield f"{pool['switching_to']} was asked to take over"
+        yield f"{pool['switching_to']} is to take over"
     for backend in pool["backends"]:
-        if backend["binding"] == "unbound" or (backend["binding"] == "unknown" and backend["said"]):
+        if backend["binding"] == "unbound" or (backend["binding"] == "unknown" and backend["health"] == "up"):
             yield f"{backend['name']}: {backend['binding']}, {backend['binding_reason']}"
+        if backend["fencing"]:
+            yield f"{backend['name']}, fencing: {backend['fencing']}"
+        if backend["activation"]:
+            yield f"{backend['name']}, activation: {backend['activation']}"
         if backend["license_note"]:
             yield backend["license_note"]
         if backend["last_error"]:

@@ -11,13 +11,27 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from lsproxy.commands import placeholders
 from lsproxy.config.load import Finding, ask, load
-from lsproxy.config.model import Admin, Backend, Listener, LsproxyConfig, Pool
+from lsproxy.config.model import (
+    HOOK_PLACES,
+    NOTIFY_PLACES,
+    PROBE_PLACES,
+    Admin,
+    Listener,
+    LsproxyConfig,
+    Pool,
+    RelayBackend,
+    RelayPool,
+    SeatBackend,
+    SeatPool,
+)
 from lsproxy.config.problems import KeyPath, spell
 from lsproxy.config.relations import do_collide, is_loopback
+from lsproxy.net.address import Address
 
 Listening = tuple[KeyPath, Listener | Admin]
-NamedBackend = tuple[KeyPath, Backend]
+Door = tuple[KeyPath, Address]
 
 
 def load_config(path: Path) -> LsproxyConfig:
@@ -31,6 +45,7 @@ def check(config: LsproxyConfig) -> Iterator[Finding]:
     yield from ask(_listeners_do_not_collide, config)
     yield from ask(_admin_tokens_stay_private, config.admin)
     yield from ask(_pools_make_sense, config)
+    yield from ask(_commands_make_sense, ("notify",), config.notify, NOTIFY_PLACES)
 
 
 def _listeners_name_pools(config: LsproxyConfig) -> Iterator[Finding]:
@@ -42,6 +57,19 @@ def _listener_names_pool(name: str, listener: Listener, config: LsproxyConfig) -
     if listener.pool not in config.pools:
         there = ", ".join(config.pools)
         yield Finding(("listen", name, "pool"), f"there is no pool {listener.pool}, it must be one of: {there}")
+        return
+    yield from ask(_listener_names_port, name, listener, config.pools[listener.pool])
+
+
+def _listener_names_port(name: str, listener: Listener, pool: Pool) -> Iterator[Finding]:
+    ports = pool.ports
+    there = f"one of: {', '.join(ports)}"
+    if listener.port is None and ports != ("",):
+        yield Finding(("listen", name, "port"), f"is missing, the backends of {listener.pool} have ports, name {there}")
+    elif listener.port is not None and ports == ("",):
+        yield Finding(("listen", name, "port"), f"the backends of {listener.pool} have one address, remove it")
+    elif listener.port is not None and listener.port not in ports:
+        yield Finding(("listen", name, "port"), f"there is no port {listener.port} in {listener.pool}, name {there}")
 
 
 def _listeners_do_not_collide(config: LsproxyConfig) -> Iterator[Finding]:
@@ -72,27 +100,85 @@ def _admin_tokens_stay_private(admin: Admin) -> Iterator[Finding]:
 
 def _pools_make_sense(config: LsproxyConfig) -> Iterator[Finding]:
     for name, pool in config.pools.items():
-        yield from ask(_backends_make_sense, name, pool)
+        if isinstance(pool, SeatPool):
+            yield from ask(_seat_backends_make_sense, name, pool)
+        elif isinstance(pool, RelayPool):
+            yield from ask(_relay_backends_make_sense, name, pool)
+            yield from ask(_ports_are_alike, name, pool)
+            yield from ask(_probe_makes_sense, name, pool)
+            for key, commands in (("on_activate", pool.on_activate), ("on_deactivate", pool.on_deactivate)):
+                yield from ask(_commands_make_sense, ("pools", name, key), commands, HOOK_PLACES)
 
 
-def _backends_make_sense(pool_name: str, pool: Pool) -> Iterator[Finding]:
-    backends: list[NamedBackend] = [
-        (("pools", pool_name, "backends", name), backend) for name, backend in pool.backends.items()
-    ]
-    for backend in backends:
-        yield from ask(_token_stays_private, backend)
-    yield from _first_of_each(_backends_differ, backends)
+def _seat_backends_make_sense(pool_name: str, pool: SeatPool) -> Iterator[Finding]:
+    paths: dict[KeyPath, SeatBackend] = {
+        ("pools", pool_name, "backends", name): backend for name, backend in pool.backends.items()
+    }
+    for path, backend in paths.items():
+        yield from ask(_token_stays_private, path, backend)
+    yield from _first_of_each(_doors_differ, [((*path, "address"), backend.address) for path, backend in paths.items()])
 
 
-def _token_stays_private(named: NamedBackend) -> Iterator[Finding]:
-    path, backend = named
+def _token_stays_private(path: KeyPath, backend: SeatBackend) -> Iterator[Finding]:
     if backend.tls is None and not is_loopback(backend.address):
         beyond = f"the operator token goes to {backend.address} on another host, where it needs TLS"
         yield Finding((*path, "address"), f"{beyond}: add tls: {{ca: FILE}}")
 
 
-def _backends_differ(one: NamedBackend, other: NamedBackend) -> Iterator[Finding]:
+def _relay_backends_make_sense(pool_name: str, pool: RelayPool) -> Iterator[Finding]:
+    doors: list[Door] = []
+    for name, backend in pool.backends.items():
+        path: KeyPath = ("pools", pool_name, "backends", name)
+        yield from ask(_has_one_or_several_ports, path, backend)
+        if backend.ports is None:
+            doors.append(((*path, "address"), backend.address))  # type: ignore[arg-type] # None was told above
+        else:
+            doors += [((*path, "ports", port), address) for port, address in backend.ports.items()]
+    yield from _first_of_each(_doors_differ, [door for door in doors if door[1] is not None])
+
+
+def _has_one_or_several_ports(path: KeyPath, backend: RelayBackend) -> Iterator[Finding]:
+    if backend.address is None and backend.ports is None:
+        yield Finding(
+            (*path, "address"), "is missing, it must be host:port, or give several by ports: {NAME: host:port}"
+        )
+    elif backend.address is not None and backend.ports is not None:
+        yield Finding((*path, "address"), "stands beside ports, keep one of them")
+
+
+def _ports_are_alike(pool_name: str, pool: RelayPool) -> Iterator[Finding]:
+    first, *others = pool.backends
+    for name in others:
+        if set(pool.backends[name].doors) != set(pool.ports):
+            wanted = ", ".join(pool.ports) or "one address"
+            path = ("pools", pool_name, "backends", name)
+            yield Finding((*path, "ports"), f"must be those of {first}: {wanted}; all ports of a server move together")
+
+
+def _probe_makes_sense(pool_name: str, pool: RelayPool) -> Iterator[Finding]:
+    path: KeyPath = ("pools", pool_name, "probe")
+    for port in pool.probe.ports:
+        if port not in pool.ports:
+            there = ", ".join(pool.ports) or "none, the backends have one address"
+            yield Finding((*path, "ports"), f"there is no port {port}, there are: {there}")
+    if pool.probe.command:
+        yield from ask(_commands_make_sense, (*path, "command"), (pool.probe.command,), PROBE_PLACES)
+    elif pool.probe.command_expect:
+        yield Finding((*path, "command_expect"), "stands without a command, add it")
+
+
+def _commands_make_sense(path: KeyPath, commands: Sequence[Sequence[str]], places: frozenset[str]) -> Iterator[Finding]:
+    for command in commands:
+        if not command or not command[0]:
+            yield Finding(path, "an empty list is no command, write [PROGRAM, ARGUMENT…]")
+            continue
+        for unknown in sorted(placeholders(command) - places):
+            known = ", ".join(f"{{{place}}}" for place in sorted(places))
+            yield Finding(path, f"{{{unknown}}} stands for nothing here, known are: {known}")
+
+
+def _doors_differ(one: Door, other: Door) -> Iterator[Finding]:
     (earlier, first), (later, second) = one, other
-    if str(first.address).lower() == str(second.address).lower():
-        same = f"{second.address} is the address of {spell(earlier)} too"
-        yield Finding((*later, "address"), f"{same}, two backends must be two servers")
+    if str(first).lower() == str(second).lower():
+        same = f"{second} is the address of {spell(earlier[:-1])} too"
+        yield Finding(later, f"{same}, two backends must be two servers")

@@ -18,11 +18,15 @@ from lsproxy.config.relations import is_wildcard
 from lsproxy.config.scalars import Leaf, UnfitValueError
 from lsproxy.license.hostid import Hostid, parse_hostid
 from lsproxy.net.address import Address, parse_address
+from lsproxy.net.network import Network, parse_network
 from lsproxy.secretfile import SecretMissingError, read_secret
 
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 _HOST_NAME: Final = re.compile(r"[A-Za-z0-9._:-]{1,253}", re.ASCII)
 _LONGEST_ADDRESS: Final = 300
+_ESCAPE: Final = re.compile(r"(\\x[0-9A-Fa-f]{2}|\\.|\\$)", re.DOTALL)
+_HEX_ESCAPE: Final = 4  # characters
+_ESCAPED: Final = {r"\r": b"\r", r"\n": b"\n", r"\t": b"\t", r"\0": b"\0", "\\\\": b"\\"}
 
 
 def parse_name(text: str) -> str:
@@ -110,6 +114,36 @@ def _read_hostid(text: str, _folder: Path) -> Hostid:
     return parse_hostid(text)
 
 
+def _read_network(text: str, _folder: Path) -> Network:
+    if not text.isprintable() or len(text) > _LONGEST_ADDRESS:
+        raise UnfitValueError(f"{quote(text)} is no network")
+    return parse_network(text)
+
+
+def _read_bytes(text: str, _folder: Path) -> bytes:
+    """Escapes name bytes, all other characters stand for their UTF-8."""
+    return b"".join(_unescape(piece, text) for piece in _ESCAPE.split(text))
+
+
+def _unescape(piece: str, text: str) -> bytes:
+    if not piece.startswith("\\"):
+        return piece.encode()
+    if len(piece) == _HEX_ESCAPE:
+        return bytes.fromhex(piece[2:])
+    if piece not in _ESCAPED:
+        known = r"\r \n \t \0 \\ \xNN"
+        raise UnfitValueError(f"{quote(text)} holds {piece}, the escapes known here are {known}")
+    return _ESCAPED[piece]
+
+
+def _read_pattern(text: str, _folder: Path) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise UnfitValueError(f"{quote(text)} is no regular expression: {error}") from None
+    return text
+
+
 Name = Annotated[str, Meta(extra={"leaf": Leaf("a name", _read_name)})]
 """1 to 64 of A-Z a-z 0-9 . _ -"""
 
@@ -141,3 +175,15 @@ Database = Annotated[Path, Meta(extra={"leaf": Leaf("sqlite:///PATH", _read_data
 
 DeclaredHostid = Annotated[Hostid, Meta(extra={"leaf": Leaf('a hostid such as "ETHER=02a1b2c3d4e5"', _read_hostid)})]
 """A hostid that is stated, not found."""
+
+AddressRange = Annotated[
+    Network,
+    Meta(extra={"leaf": Leaf('a network such as "192.0.2.0/24"', _read_network)}),
+]
+"""A network, or a single address for one of that size."""
+
+Bytes = Annotated[bytes, Meta(extra={"leaf": Leaf(r"text, with escapes such as \n or \xNN", _read_bytes)})]
+r"""Bytes, written as UTF-8 text with the escapes \r \n \t \0 \\ and \xNN."""
+
+Pattern = Annotated[str, Meta(extra={"leaf": Leaf("a regular expression", _read_pattern)})]
+"""A regular expression of Python's."""

@@ -9,6 +9,8 @@ rule that touches it is dropped, its cause has been told already.
 
 A struct may say, as class variables, `shorthand` (the key meant when a single
 value stands for the mapping) and `not_built` (keys that later releases take).
+A struct with the class variable `by_kind` stands for the ones in there: what is
+behind its key `kind` decides which.
 """
 
 import difflib
@@ -20,7 +22,7 @@ import msgspec
 from msgspec import inspect
 
 from lsproxy.config.document import Document, Entry, Listing, Mapping, Node, Scalar, read_document
-from lsproxy.config.problems import ConfigError, KeyPath
+from lsproxy.config.problems import ConfigError, KeyPath, quote
 from lsproxy.config.scalars import read_scalar, wanted_by
 from lsproxy.errors import LsproxyError
 
@@ -99,6 +101,8 @@ class _Walk:
         match kind:
             case inspect.UnionType():
                 return self.value(node, _present(kind), path)
+            case inspect.StructType() if isinstance(node, Mapping) and "by_kind" in vars(kind.cls):
+                return self._alternative(node, vars(kind.cls)["by_kind"], path)
             case inspect.StructType() if isinstance(node, Mapping):
                 return self._struct(node, kind, path)
             case inspect.StructType() if isinstance(node, Scalar) and hasattr(kind.cls, "shorthand"):
@@ -143,6 +147,16 @@ class _Walk:
         if isinstance(field.type, inspect.StructType):
             return self._struct(Mapping(0, ()), field.type, path)
         return self._folder / field.default if isinstance(field.default, Path) else field.default
+
+    def _alternative(self, node: Mapping, shapes: dict[str, type], path: KeyPath) -> Any:
+        stated = next((entry.node for entry in node.entries if entry.key == "kind"), None)
+        if isinstance(stated, Scalar) and stated.text in shapes:
+            shape = inspect.type_info(shapes[stated.text])
+            assert isinstance(shape, inspect.StructType)
+            return self._struct(node, shape, path)
+        found = f", not {quote(stated.text)}" if isinstance(stated, Scalar) else ""
+        fault = "is missing, it must be" if stated is None else "must be"
+        return self._tell((*path, "kind"), f"{fault} {' or '.join(shapes)}{found}")
 
     def _dict(self, node: Mapping, kind: inspect.DictType, path: KeyPath) -> Any:
         read = {}

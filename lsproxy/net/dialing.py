@@ -6,7 +6,8 @@ Invariant: the Deferred of an attempt fires once; whatever comes after that clos
 
 import ipaddress
 import socket
-from asyncio import Task
+from collections.abc import Callable
+from functools import lru_cache, partial
 from typing import Any
 
 from twisted.internet.address import HostnameAddress
@@ -23,6 +24,8 @@ from twisted.internet.interfaces import IProtocol, IProtocolFactory
 from twisted.python.failure import Failure
 
 from lsproxy.net.address import Address
+from lsproxy.net.deadlines import Deadlines
+from lsproxy.net.eager import Eager
 from lsproxy.net.reactor import BoottimeReactor
 from lsproxy.net.transport import Transport
 
@@ -32,39 +35,42 @@ class Attempt:
     One attempt to connect to `address`, begun by making it.
 
     `connected` fires with the protocol after its `connectionMade` and before it receives anything, or fails with
-    Twisted's ConnectError family (DNSLookupError for a name that is not known, TimeoutError after `timeout` seconds).
+    Twisted's ConnectError family (DNSLookupError for a name that is not known, TimeoutError when `limit` is over).
     """
 
-    def __init__(self, reactor: BoottimeReactor, address: Address, factory: IProtocolFactory, timeout: float) -> None:
+    def __init__(
+        self, reactor: BoottimeReactor, address: Address, factory: IProtocolFactory, limit: "Deadlines[Attempt]"
+    ) -> None:
         self.connected: Deferred[IProtocol] = Deferred(self._cancelled)
         self._loop = reactor.loop
         self._address = address
         self._factory = factory
         self._is_open = False
-        self._limit = reactor.callLater(timeout, self._time_out, timeout)
-        self._task: Task[None] = self._loop.create_task(self._dial())
-        self._task.add_done_callback(self._dialed)
+        self._limit = limit
+        limit.add(self)
+        self._dialing = Eager(self._dial(), self._dialed)
 
     async def _dial(self) -> None:
         refusal: OSError | None = None
-        for host in await self._hosts():
+        for peer in self._known_peers() or await self._look_up():
             try:
-                await self._loop.create_connection(self._new_transport, host, self._address.port)
+                new_transport: Callable[[], Any] = partial(Transport, self._loop, self._start, peer)
+                await self._loop.create_connection(new_transport, peer[0], peer[1])
             except OSError as error:
                 refusal = refusal or error
             else:
                 return
         raise refusal or OSError(f'"{self._address.host}" has no address')
 
-    async def _hosts(self) -> list[str]:
+    def _known_peers(self) -> list[tuple[Any, ...]]:
         host, port = self._address.host, self._address.port
-        if is_numeric(host):
-            return [host]
-        found = await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        return [str(sockaddr[0]) for _family, _type, _proto, _name, sockaddr in found]
+        if not is_numeric(host):
+            return []
+        return [(host, port, 0, 0) if ":" in host else (host, port)]
 
-    def _new_transport(self) -> Any:
-        return Transport(self._loop, self._start)
+    async def _look_up(self) -> list[tuple[Any, ...]]:
+        found = await self._loop.getaddrinfo(self._address.host, self._address.port, type=socket.SOCK_STREAM)
+        return [sockaddr for _family, _type, _proto, _name, sockaddr in found]
 
     def _start(self, transport: Transport) -> None:
         if self.connected.called:
@@ -79,7 +85,7 @@ class Attempt:
             return
         if self.connected.called:  # cancelled in buildProtocol
             return
-        self._limit.cancel()
+        self._limit.discard(self)
         self._is_open = True
         transport.open(protocol)
         if self.connected.called:  # cancelled in connectionMade
@@ -87,28 +93,28 @@ class Attempt:
         else:
             self.connected.callback(protocol)
 
-    def _dialed(self, task: Task[None]) -> None:
-        error = None if task.cancelled() else task.exception()
+    def _dialed(self, error: BaseException | None) -> None:
         if error is not None and not self.connected.called:
             self._fail(Failure(_connect_error(error)))
 
-    def _time_out(self, timeout: float) -> None:
-        self._task.cancel()
-        late = TimeoutError(None, f"{self._address} did not answer within {timeout:g} s")
+    def time_out(self) -> None:
+        """Its time is up."""
+        self._dialing.cancel()
+        late = TimeoutError(None, f"{self._address} did not answer within {self._limit.seconds:g} s")
         self.connected.errback(Failure(late))
 
     def _cancelled(self, _deferred: Deferred[IProtocol]) -> None:
         if not self._is_open:  # uvloop would close a connected transport without a word to its protocol
-            self._task.cancel()
+            self._dialing.cancel()
         address = HostnameAddress(self._address.host.encode("ascii"), self._address.port)
         self._fail(Failure(ConnectingCancelledError(address)))
 
     def _fail(self, failure: Failure) -> None:
-        if self._limit.active():
-            self._limit.cancel()
+        self._limit.discard(self)
         self.connected.errback(failure)
 
 
+@lru_cache
 def is_numeric(host: str) -> bool:
     """Whether `host` is an IP address rather than a name."""
     try:

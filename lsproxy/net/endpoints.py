@@ -24,6 +24,7 @@ from zope.interface import implementer
 
 from lsproxy.errors import LsproxyError
 from lsproxy.net.address import Address
+from lsproxy.net.deadlines import Deadlines
 from lsproxy.net.dialing import Attempt, is_numeric
 from lsproxy.net.listening import Port
 from lsproxy.net.reactor import BoottimeReactor
@@ -114,11 +115,11 @@ class ClientEndpoint:
     def __init__(self, reactor: BoottimeReactor, address: Address, timeout: float) -> None:
         self._reactor = reactor
         self._address = address
-        self._timeout = timeout
+        self._limit: Deadlines[Attempt] = Deadlines(reactor, timeout, Attempt.time_out)
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:  # noqa: N803 - Twisted's name
         """Fires with the connected protocol before it receives anything."""
-        return Attempt(self._reactor, self._address, protocolFactory, self._timeout).connected
+        return Attempt(self._reactor, self._address, protocolFactory, self._limit).connected
 
 
 @implementer(IStreamServerEndpoint)

@@ -66,6 +66,9 @@ class TLSTransport(BufferingTLSTransport):
         if self._released is not None:
             self._released.stopProducing()
             self._released = None
+        if self._reason is None:
+            # Twisted would make a loss of an EOF that TLS did not announce, as many are, and hide a real loss.
+            self._reason = reason
         super().connectionLost(reason)
 
 

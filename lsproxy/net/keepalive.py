@@ -31,9 +31,18 @@ def keep_alive(transport: ITransport, times: KeepAlive = KeepAlive()) -> None:
     below: Any = transport
     while isinstance(below, ProtocolWrapper):
         below = below.transport
-    handle = below.getHandle()
-    handle.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, times.idle_seconds)
-    handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, times.interval_seconds)
-    handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, times.probes)
-    handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, times.lost_after_seconds * 1000)
+    # uvloop's own stand-in for a socket makes a new one for every option.
+    borrowed = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, below.getHandle().fileno())
+    try:
+        keep_socket_alive(borrowed, times)
+    finally:
+        borrowed.detach()
+
+
+def keep_socket_alive(one: socket.socket, times: KeepAlive = KeepAlive()) -> None:
+    """As `keep_alive`; what a listening socket accepts has its options too."""
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    one.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, times.idle_seconds)
+    one.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, times.interval_seconds)
+    one.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, times.probes)
+    one.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, times.lost_after_seconds * 1000)

@@ -9,7 +9,7 @@ waits in the kernel's queue, the log says it once, and it goes on.
 import errno
 import resource
 import socket
-from asyncio import Task
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -19,6 +19,8 @@ from twisted.internet.interfaces import IDelayedCall, IListeningPort, IProtocolF
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from lsproxy.net.eager import Eager
+from lsproxy.net.keepalive import keep_socket_alive
 from lsproxy.net.reactor import BoottimeReactor
 from lsproxy.net.transport import Transport, twisted_address
 
@@ -38,7 +40,10 @@ class Port:
     def __init__(self, reactor: BoottimeReactor, listening: socket.socket, factory: IProtocolFactory) -> None:
         self._reactor = reactor
         self._listening = listening
+        # What `accept` calls; the rest of it is a detour to make the numbers of the socket's kind enums and back.
+        self._accepting: Callable[[], tuple[int, Any]] = listening._accept  # type: ignore[attr-defined] # noqa: SLF001
         self._factory = factory
+        self._family = int(listening.family)
         self._host = twisted_address(listening.getsockname())
         self._is_listening = False
         self._rest: IDelayedCall | None = None
@@ -48,6 +53,7 @@ class Port:
         """Accept from now on."""
         self._is_listening = True
         self._listening.setblocking(False)
+        keep_socket_alive(self._listening)
         self._factory.doStart()
         self._reactor.loop.add_reader(self._listening, self._accept)
 
@@ -72,7 +78,7 @@ class Port:
             if not self._is_listening:  # a connection's protocol may have stopped it
                 return
             try:
-                connection, _address = self._listening.accept()
+                descriptor, peer = self._accepting()
             except BlockingIOError:
                 return
             except OSError as error:
@@ -80,23 +86,20 @@ class Port:
                     self._rest_from(error)
                     return
                 continue  # the peer's or the network's fault, accept(2): try the next one
+            connection = socket.socket(self._family, socket.SOCK_STREAM, 0, descriptor)
             loop = self._reactor.loop
-            task = loop.create_task(loop.create_connection(self._new_transport, sock=connection))
-            task.add_done_callback(partial(self._accepted, connection))
-
-    def _new_transport(self) -> Any:
-        return Transport(self._reactor.loop, self._start)
+            new_transport: Callable[[], Any] = partial(Transport, loop, self._start, peer, is_kept_alive=True)
+            Eager(loop.create_connection(new_transport, sock=connection), partial(self._accepted, connection))
 
     def _start(self, transport: Transport) -> None:
         protocol = self._factory.buildProtocol(transport.getPeer())
         if protocol is not None:
             transport.open(protocol)
 
-    def _accepted(self, connection: socket.socket, task: Task[Any]) -> None:
+    def _accepted(self, connection: socket.socket, error: BaseException | None) -> None:
         # uvloop closes the descriptor, but forgets to take it from the socket object where the connection has ended
         # by now; the object's end would then close that number again, whoever has it by that time.
         connection.detach()
-        error = None if task.cancelled() else task.exception()
         if error is not None:
             log.warn("{host}: a connection was lost while it was accepted: {error}", host=self._host, error=error)
 

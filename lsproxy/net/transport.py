@@ -13,7 +13,8 @@ Twisted protocol calls its camelCase ones, as those of its transport. On the way
         +--loseWriteConnection, flushed--> read only --EOF------------+
 
 For any other protocol EOF closes: what was written is flushed first. `connectionLost` comes exactly once: with
-ConnectionDone after a clean close, ConnectionAborted after an abort of this side's own, ConnectionLost otherwise.
+ConnectionDone after a clean close, ConnectionAborted after an abort of this side's own, ConnectionLost otherwise; its
+`__cause__` is what the kernel said, a TimeoutError where the peer was given up.
 """
 
 import socket
@@ -23,7 +24,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
+from twisted.internet.error import ConnectionAborted, ConnectionLost
 from twisted.internet.interfaces import (
     IConsumer,
     IHalfCloseableProtocol,
@@ -32,6 +33,7 @@ from twisted.internet.interfaces import (
     IPushProducer,
     ITCPTransport,
 )
+from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -52,7 +54,7 @@ class Transport:
     One TCP connection.
 
     `start` is called with it when it is connected, and calls `open` with the connection's protocol; if it does not,
-    the connection is closed.
+    the connection is closed. `peer` is the other side's socket address, `is_kept_alive` whether the kernel probes it.
     """
 
     __slots__ = (
@@ -60,6 +62,7 @@ class Transport:
         "_held",
         "_is_aborted",
         "_is_holding",
+        "_is_kept_alive",
         "_is_push",
         "_is_reading_ended",
         "_is_reading_paused",
@@ -67,6 +70,7 @@ class Transport:
         "_is_writing_ending",
         "_is_writing_paused",
         "_loop",
+        "_peer",
         "_producer",
         "_start",
         "_uv",
@@ -80,9 +84,18 @@ class Transport:
     write: Callable[[bytes], None]
     data_received: Callable[[bytes], None]
 
-    def __init__(self, loop: AbstractEventLoop, start: "Callable[[Transport], None]") -> None:
+    def __init__(
+        self,
+        loop: AbstractEventLoop,
+        start: "Callable[[Transport], None]",
+        peer: tuple[Any, ...],
+        *,
+        is_kept_alive: bool = False,
+    ) -> None:
         self._loop = loop
         self._start = start
+        self._peer = peer
+        self._is_kept_alive = is_kept_alive
         self._uv: Any = None
         self._producer: Any = None
         self._held = b""
@@ -191,7 +204,7 @@ class Transport:
 
     def getPeer(self) -> IPv4Address | IPv6Address:
         """The other side's address, also after the end."""
-        return twisted_address(self._uv.get_extra_info("peername"))
+        return twisted_address(self._peer)
 
     def getHost(self) -> IPv4Address | IPv6Address:
         """The address on this side, also after the end."""
@@ -215,6 +228,9 @@ class Transport:
 
     def setTcpKeepAlive(self, enabled: bool) -> None:
         """Let the kernel probe an idle peer, at the times of `lsproxy.net.keepalive`."""
+        if enabled == self._is_kept_alive:
+            return
+        self._is_kept_alive = enabled
         if enabled and self.connected:
             keep_alive(self)
         else:
@@ -226,8 +242,7 @@ class Transport:
         del self._start  # it leads to the factory, and is called once
         self._uv = uv
         try:
-            if uv.get_extra_info("peername") is not None:  # None: reset already
-                start(self)
+            start(self)
         except Exception:  # noqa: BLE001 - one connection's fault ends that connection only
             log.failure("while a connection's protocol was built")
         if self.protocol is None:
@@ -274,14 +289,16 @@ class Transport:
         if producer is not None:
             _call(producer.stopProducing)
         if protocol is not None:
-            _call(protocol.connectionLost, Failure(reason))
+            _call(protocol.connectionLost, reason)
 
-    def _reason(self, exc: BaseException | None) -> ConnectionDone | ConnectionLost:
+    def _reason(self, exc: BaseException | None) -> Failure:
         if self._is_aborted:
-            return ConnectionAborted()
+            return Failure(ConnectionAborted())
         if exc is None:
-            return ConnectionDone()
-        return ConnectionLost(str(exc))
+            return connectionDone
+        lost = ConnectionLost(str(exc))
+        lost.__cause__ = exc
+        return Failure(lost)
 
     def _end_reading(self) -> bool:
         self._is_reading_ended = True

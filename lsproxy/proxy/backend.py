@@ -17,6 +17,7 @@ from lsproxy.core.binding import Binding, Unbound, Unknown, bind, license_note
 from lsproxy.core.choice import Admin, Candidate
 from lsproxy.core.claims import Report, stranger
 from lsproxy.core.health import Down, Health, Thresholds, Unchecked, Up, check_failed, check_passed
+from lsproxy.proxy.doors import Doors
 from lsproxy.proxy.licenses import Licenses
 from lsproxy.proxy.prober import Prober, Timing
 from lsproxy.proxy.snapshot import BackendSnapshot, Said
@@ -27,11 +28,11 @@ LASTING_SECONDS = 2.0
 
 
 class Place(msgspec.Struct, frozen=True):
-    """Where a backend is: its address as configured, and the endpoints for the prober and for sessions."""
+    """Where a backend is: its address as configured, the endpoint for the prober, and the doors for sessions."""
 
     address: str
     control: IStreamClientEndpoint
-    sessions: IStreamClientEndpoint
+    sessions: Doors
 
 
 class Watching(Protocol):
@@ -52,7 +53,7 @@ class Backend:
         reactor: IReactorTime,
         name: str,
         place: Place,
-        pool: model.Pool,
+        pool: model.SeatPool,
         token: str | None,
         random: Callable[[], float],
         watching: Watching,

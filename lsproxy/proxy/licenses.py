@@ -28,7 +28,7 @@ class LicenseRefusedError(LsproxyError):
 class Licenses:
     """The pool's license file, and its backends' own. Raises LicenseError for what cannot be read."""
 
-    def __init__(self, config: model.Pool) -> None:
+    def __init__(self, config: model.SeatPool) -> None:
         self._keys: Mapping[str, Ed25519PublicKey] = {
             vendor: load_public_key(path) for vendor, path in config.vendor_keys.items()
         }

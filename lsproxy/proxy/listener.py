@@ -1,30 +1,95 @@
-"""Where do clients of a pool connect? Each accepted connection becomes a session of its pool."""
+"""Where do clients of a pool connect, and who of them is let in?"""
 
+from collections import Counter
+from collections.abc import Callable
+from typing import Literal, Protocol
+
+import msgspec
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import (
     IAddress,
     IListeningPort,
+    IProtocol,
     IProtocolFactory,
     IReactorTime,
     IStreamServerEndpoint,
+    ITCPTransport,
 )
+from twisted.internet.protocol import Protocol as TwistedProtocol
+from twisted.logger import Logger
 from zope.interface import implementer
 
-from lsproxy.proxy.pool import Pool
-from lsproxy.proxy.session import Session
+from lsproxy.net.address import Address
+from lsproxy.net.network import Network
+from lsproxy.proxy.accesslog import Ended, EndedBy
+from lsproxy.proxy.arrival import Arrival
+
+REMIND_SECONDS = 60.0  # refusals for one reason are said no more often than this, with their number
+
+Refusal = Literal["allow", "max_connections", "max_per_source"]
+"""Why a client is not let in: the key of the configuration that says so."""
+
+log = Logger()
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """Who is let in: clients of `allow` (empty: all), so many at once, so many of one address (0: any number)."""
+
+    max_connections: int = 20_000
+    max_per_source: int = 0
+    allow: tuple[Network, ...] = ()
+
+
+NO_LIMITS = Limits()
+
+
+class Taker(Protocol):
+    """What a listener needs of a pool."""
+
+    @property
+    def name(self) -> str:
+        """Its name in the configuration."""
+
+    def connection(self, arrival: Arrival) -> IProtocol:
+        """The protocol of a client's connection: a session or a relay, as the pool is. It tells `arrival` its end."""
 
 
 @implementer(IProtocolFactory)
 class Listener:
-    """The listener `name` of the configuration, on `endpoint`, for `pool`. `accepted` counts its connections."""
+    """
+    The listener `name` of the configuration, on `endpoint`, for the port `port` of the backends of `pool`. `record` is
+    told of every connection when it has ended.
 
-    def __init__(self, reactor: IReactorTime, name: str, endpoint: IStreamServerEndpoint, pool: Pool) -> None:
+    Clients are known by the address that `endpoint` tells, or the PROXY protocol behind it. `connections` are there
+    now, `accepted` counts all of them since the start, `refused` those that were not let in, by reason.
+    """
+
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        name: str,
+        endpoint: IStreamServerEndpoint,
+        pool: Taker,
+        *,
+        port: str = "",
+        limits: Limits = NO_LIMITS,
+        record: Callable[[Ended], None] | None = None,
+    ) -> None:
         self._reactor = reactor
         self._endpoint = endpoint
         self._pool = pool
+        self._backend_port = port
+        self._limits = limits
+        self._record = record
         self._port: IListeningPort | None = None
+        self._sources: Counter[str] = Counter()
+        self._said: dict[Refusal, float] = {}
+        self._unsaid: Counter[Refusal] = Counter()
         self.name = name
+        self.connections = 0
         self.accepted = 0
+        self.refused: Counter[Refusal] = Counter()
 
     def start(self) -> Deferred[IListeningPort]:
         """Accept from now on; fires with the port. Fails with ListenError."""
@@ -36,23 +101,94 @@ class Listener:
         return self._endpoint.listen(self).addCallback(listening)
 
     def stop(self) -> Deferred[None]:
-        """Accept no more. Sessions go on; `Pool.stop` closes them."""
+        """Accept no more. Connections go on; `Pool.stop` closes them."""
         port, self._port = self._port, None
         if port is None:
             return succeed(None)
         stopped: Deferred[None] = Deferred.fromCoroutine(_stopped(port))
         return stopped
 
-    def buildProtocol(self, addr: IAddress) -> Session:  # noqa: ARG002 - Twisted passes the peer
+    def buildProtocol(self, addr: IAddress) -> IProtocol:
         """Twisted: a connection was accepted."""
+        assert isinstance(addr, IPv4Address | IPv6Address)
         self.accepted += 1
-        return Session(self._reactor, self._pool.traffic)
+        refusal = self._refusal(addr.host)
+        if refusal is not None:
+            self._refuse(refusal, addr)
+            return _Refused()
+        protocol = self._pool.connection(Arrival(self, addr, self._backend_port, self._reactor.seconds()))
+        self.connections += 1
+        if self._limits.max_per_source:
+            self._sources[addr.host] += 1
+        return protocol
 
     def doStart(self) -> None:
         """Twisted: about to listen."""
 
     def doStop(self) -> None:
         """Twisted: done."""
+
+    def over(self, arrival: Arrival, backend: str | None, received: int, sent: int, ended: EndedBy) -> None:
+        """A connection has ended."""
+        self.connections -= 1
+        client = arrival.client
+        if self._limits.max_per_source:
+            self._sources[client.host] -= 1
+            if not self._sources[client.host]:
+                del self._sources[client.host]
+        if self._record is not None:
+            duration = self._reactor.seconds() - arrival.since
+            self._record(Ended(_text(client), self.name, self._pool.name, backend, received, sent, duration, ended))
+
+    def _refusal(self, host: str) -> Refusal | None:
+        limits = self._limits
+        if limits.allow and not any(network.covers(host) for network in limits.allow):
+            return "allow"
+        if self.connections >= limits.max_connections:
+            return "max_connections"
+        if limits.max_per_source and self._sources[host] >= limits.max_per_source:
+            return "max_per_source"
+        return None
+
+    def _refuse(self, refusal: Refusal, client: IPv4Address | IPv6Address) -> None:
+        self.refused[refusal] += 1
+        self._say(refusal, client)
+        if self._record is not None:
+            self._record(Ended(_text(client), self.name, self._pool.name, None, 0, 0, 0.0, "lsproxy"))
+
+    def _say(self, refusal: Refusal, client: IPv4Address | IPv6Address) -> None:
+        now = self._reactor.seconds()
+        if refusal in self._said and now - self._said[refusal] < REMIND_SECONDS:
+            self._unsaid[refusal] += 1
+            return
+        self._said[refusal] = now
+        unsaid = self._unsaid.pop(refusal, 0)
+        match refusal:
+            case "allow":
+                why = "its address is in none of the networks named there"
+            case "max_connections":
+                why = f"there are {self._limits.max_connections} connections already"
+            case "max_per_source":
+                why = f"there are {self._limits.max_per_source} connections of its address already"
+        log.warn(
+            "listen.{listener}.{key}: {client} was refused{others}: {why}",
+            listener=self.name,
+            key=refusal,
+            client=_text(client),
+            others=f", and so were {unsaid} others since this was said last" if unsaid else "",
+            why=why,
+        )
+
+
+class _Refused(TwistedProtocol):
+    transport: ITCPTransport
+
+    def connectionMade(self) -> None:
+        self.transport.abortConnection()
+
+
+def _text(client: IPv4Address | IPv6Address) -> str:
+    return str(Address(client.host, client.port))
 
 
 async def _stopped(port: IListeningPort) -> None:

@@ -17,6 +17,7 @@ class Remembered(msgspec.Struct, frozen=True):
     `chosen` is the backend last served. `admin` holds ready, drain or maint by backend (absent: ready),
     `kept_out` the backends that `failback: manual` keeps out. `journal` is the id of the journal followed and
     `epoch` the highest epoch seen of it.
+    `is_activated`: whether the commands that make `chosen` fit for use had succeeded.
     """
 
     chosen: str | None = None
@@ -24,6 +25,7 @@ class Remembered(msgspec.Struct, frozen=True):
     kept_out: tuple[str, ...] = ()
     journal: str | None = None
     epoch: int = 0
+    is_activated: bool = True
 
 
 class StateFileError(LsproxyError):

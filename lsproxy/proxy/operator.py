@@ -14,13 +14,13 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from lsproxy.core.binding import Unbound, bind
-from lsproxy.core.choice import Admin, may_stand_in, state
+from lsproxy.core.choice import Admin
 from lsproxy.errors import LsproxyError
 from lsproxy.proxy.backend import Backend
-from lsproxy.proxy.pool import Pool
+from lsproxy.proxy.pool import Pool, Watched
+from lsproxy.proxy.seatpool import SeatPool
 from lsproxy.seat.messages import Install, Remove, Usage, UsageReply
 
-SWITCH_SECONDS = 10.0
 REQUEST_SECONDS = 5.0
 
 _usage = msgspec.json.Decoder(UsageReply).decode
@@ -57,10 +57,10 @@ class Operator:
             if force:
                 pool.force(name)
             elif name != pool.serving:
-                self._refuse_unless_able(name)
-                pool.wanted = name
-                pool.backends[name].ask_after = 0.0
-                pool.judge()
+                fault = pool.why_not(name)
+                if fault is not None:
+                    raise OperationRefusedError(f"{name} cannot take over: it {fault}")
+                pool.want(name)
         except LsproxyError as refused:
             return fail(refused)
 
@@ -69,7 +69,7 @@ class Operator:
                 pool.wanted = None
             return failure
 
-        why = f"{name} did not take over within {SWITCH_SECONDS:g} s"
+        why = f"{name} did not take over within {pool.switch_seconds:g} s"
         return self._until(lambda: pool.serving == name, why, name).addErrback(failed)
 
     def set_state(self, name: str, admin: Admin) -> Deferred[None]:
@@ -107,9 +107,9 @@ class Operator:
 
     def install(self, text: str) -> Deferred[Installed]:
         """Verify a license, put it in force on the active server, send it to the others and to the proxy's file."""
-        pool = self._pool
-        licenses = pool.plan.licenses
         try:
+            pool = self._seat_pool()
+            licenses = pool.plan.licenses
             active = self._serving()
             verified = licenses.examine(text)
             bound = bind(verified, active.hostids, pool.plan.config.backends[active.name].hostids, active.name)
@@ -139,7 +139,7 @@ class Operator:
         asked = self._ask(backend, Install, license=text)
         return asked.addCallbacks(lambda _: None, lambda failure: failure.getErrorMessage())
 
-    def _known(self, name: str) -> Backend:
+    def _known(self, name: str) -> Watched:
         backend = self._pool.backends.get(name)
         if backend is None:
             names = ", ".join(self._pool.backends)
@@ -147,23 +147,27 @@ class Operator:
         return backend
 
     def _next(self) -> str:
-        others = [c for c in self._pool.candidates() if c.name != self._pool.serving]
-        able = [c.name for c in others if may_stand_in(c, self._pool.followed)]
+        others = [name for name in self._pool.backends if name != self._pool.serving]
+        able = [name for name in others if self._pool.why_not(name) is None]
         if not able:
-            why = "; ".join(f"{c.name} {state(c)}" for c in others) or "it has no other backend"
+            why = "; ".join(f"{name} {self._pool.state(name)}" for name in others) or "it has no other backend"
             raise OperationRefusedError(f"pool {self._pool.name} has nothing to switch to: {why}")
         return able[0]
 
-    def _refuse_unless_able(self, name: str) -> None:
-        candidate = next(c for c in self._pool.candidates() if c.name == name)
-        if not may_stand_in(candidate, self._pool.followed):
-            raise OperationRefusedError(f"{name} cannot take over: it {state(candidate)}")
+    def _seat_pool(self) -> SeatPool:
+        if not isinstance(self._pool, SeatPool):
+            kind = self._pool.config.kind
+            raise OperationRefusedError(
+                f"pool {self._pool.name} is of kind {kind}, whose seats and licenses are its own servers' business:"
+                " ask them, lsproxy passes their bytes on unread"
+            )
+        return self._pool
 
     def _serving(self) -> Backend:
-        serving = self._pool.serving
-        if serving is None:
-            raise OperationRefusedError(f"pool {self._pool.name} is not served: {self._pool.snapshot().reason}")
-        return self._pool.backends[serving]
+        pool = self._seat_pool()
+        if pool.serving is None:
+            raise OperationRefusedError(f"pool {pool.name} is not served: {pool.snapshot().reason}")
+        return pool.backends[pool.serving]
 
     def _ask_serving(self, kind: Callable[..., msgspec.Struct], **fields: Any) -> Deferred[bytes]:
         try:
@@ -183,9 +187,13 @@ class Operator:
         done: Deferred[None] = Deferred(lambda _: unwatch())
 
         def look() -> None:
+            given_up = self._pool.given_up(name)
             if is_done():
                 unwatch()
                 done.callback(None)
+            elif given_up is not None:
+                unwatch()
+                done.errback(OperationRefusedError(given_up))
 
         def late(failure: Failure) -> None:
             failure.trap(TimeoutError)
@@ -193,6 +201,6 @@ class Operator:
             raise OperationRefusedError(f"{why_not}{f': {error}' if error else ''}")
 
         unwatch = self._pool.watch(look)
-        done.addTimeout(SWITCH_SECONDS, self._reactor).addErrback(late)
+        done.addTimeout(self._pool.switch_seconds, self._reactor).addErrback(late)
         look()
         return done

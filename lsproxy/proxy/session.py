@@ -32,7 +32,10 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from lsproxy.core.replay import Answer, Drop, Move, Opened, Parting, Replay, Stage
+from lsproxy.proxy.accesslog import EndedBy
+from lsproxy.proxy.arrival import Arrival, ended_by
 from lsproxy.proxy.dialling import OneProtocol
+from lsproxy.proxy.doors import ONLY
 from lsproxy.proxy.leg import CLOSING_SECONDS, STALL_SECONDS, Leg
 from lsproxy.proxy.traffic import Target, Traffic
 from lsproxy.proxy.wire import Wire
@@ -50,7 +53,9 @@ class Session:
 
     __slots__ = (
         "__weakref__",
+        "_arrival",
         "_dial",
+        "_ended",
         "_flaps",
         "_has_asked",
         "_has_dial",
@@ -62,16 +67,21 @@ class Session:
         "_lost_at",
         "_opened",
         "_reactor",
+        "_received",
         "_replay",
+        "_sent",
+        "_served_by",
         "_splitter",
         "_timer",
         "_traffic",
         "transport",
     )
 
-    def __init__(self, reactor: IReactorTime, traffic: Traffic) -> None:
+    def __init__(self, reactor: IReactorTime, traffic: Traffic, arrival: Arrival) -> None:
         self._reactor = reactor
         self._traffic = traffic
+        self._arrival = arrival
+        self._ended: EndedBy | None = None
         self._splitter = LineSplitter(REQUEST_LIMIT)
         self._replay = Replay()
         self._leg: Leg | None = None
@@ -84,6 +94,9 @@ class Session:
         self._is_client_full = False
         self._is_closing = False
         self._is_reading_ended = False
+        self._received = 0
+        self._served_by: str | None = None
+        self._sent = 0
         # One at a time: the limit on the first request, then on a client that does not read, then on closing.
         self._timer: IDelayedCall | None = None
         self.transport: Wire | None = None
@@ -107,6 +120,7 @@ class Session:
     def dataReceived(self, data: bytes) -> None:
         """Twisted: bytes of the client."""
         self._heard = self._traffic.tick
+        self._received += len(data)
         lines = self._splitter.feed(data)
         replay = self._replay
         if len(lines) == 1 and replay.stage is Stage.OPEN and len(lines[0]) + 1 == len(data):
@@ -122,6 +136,7 @@ class Session:
     def readConnectionLost(self) -> None:
         """Twisted: the client says no more, but may still read."""
         self._is_reading_ended = True
+        self._blame("client")
         if self._leg is not None and self._replay.stage is Stage.OPEN:
             self._leg.end_of_requests()
         self._close_if_done()
@@ -129,13 +144,15 @@ class Session:
     def writeConnectionLost(self) -> None:
         """Twisted: this side was ended; it never is by half."""
 
-    def connectionLost(self, reason: Failure) -> None:  # noqa: ARG002 - however it went, it is gone
+    def connectionLost(self, reason: Failure) -> None:
         """Twisted: the client is gone."""
+        ended = self._blame(ended_by("client", reason))
         self._is_closing = True
         self.transport = None
         self._unlimit()
         self._drop_leg(is_polite=True)
         self._traffic.left(self)
+        self._arrival.over(self._served_by, self._received, self._sent, ended)
 
     def pauseProducing(self) -> None:
         """
@@ -186,10 +203,12 @@ class Session:
         self._has_dial = True
         if self._is_closing or self._is_silent():
             self._give_back_dial(is_open=False)
-            self.close()
+            self._close("timeout")
             return
         self._leg = leg = Leg(self._reactor, target.backend, self)
-        self._dial = dial = target.endpoint.connect(OneProtocol(leg))
+        self._served_by = target.backend
+        ends = self._arrival.ends(cast("ITransport", self.transport))
+        self._dial = dial = target.doors.endpoint(ONLY, ends).connect(OneProtocol(leg))
         dial.addErrback(self._not_connected, leg)
 
     def leave(self) -> None:
@@ -204,14 +223,7 @@ class Session:
 
     def close(self) -> None:
         """Close the client's connection once what was said is sent, and the server's."""
-        if self._is_closing or self.transport is None:
-            return
-        self._is_closing = True
-        self._drop_leg(is_polite=True)
-        self._limit(CLOSING_SECONDS)
-        self.transport.unregisterProducer()
-        self.transport.resumeProducing()
-        self.transport.loseConnection()
+        self._close("lsproxy")
 
     # --- the leg ------------------------------------------------------------------
 
@@ -233,6 +245,7 @@ class Session:
             return
         if len(lines) == 1 and len(lines[0]) + 1 == len(data):
             if (verdict := self._replay.answered(lines[0])) is None:
+                self._sent += len(data)
                 self.transport.write(data)  # type: ignore[union-attr] # a session that is not closing has a client
             else:
                 self._perform(verdict)
@@ -305,7 +318,7 @@ class Session:
         match verdict:
             case Parting(lines):
                 self._write(lines)
-                self.close()
+                self._close("server")
             case Opened(to_client, to_server):
                 self._write(to_client)
                 if self._leg is not None and self._leg.transport is not None:
@@ -338,9 +351,10 @@ class Session:
         self._seek_or_close()
 
     def _seek_or_close(self) -> None:
-        is_done = self._replay.is_idle and (self._is_reading_ended or not self._replay.has_session)
-        if is_done or self._is_silent():
-            self.close()
+        if self._replay.is_idle and (self._is_reading_ended or not self._replay.has_session):
+            self._close("server")
+        elif self._is_silent():
+            self._close("timeout")
         elif self._flaps > 1:
             # Each server it finds says hello and closes: once is bad luck, then it shall not spin.
             self._reactor.callLater(min(LONGEST_FLAP_SECONDS, 0.05 * 2 ** min(self._flaps, 10)), self._seek)
@@ -358,7 +372,24 @@ class Session:
 
     def _close_if_done(self) -> None:
         if self._is_reading_ended and self._replay.is_idle:
-            self.close()
+            self._close("client")
+
+    def _close(self, ended: EndedBy) -> None:
+        if self._is_closing or self.transport is None:
+            return
+        self._blame(ended)
+        self._is_closing = True
+        self._drop_leg(is_polite=True)
+        self._limit(CLOSING_SECONDS)
+        self.transport.unregisterProducer()
+        self.transport.resumeProducing()
+        self.transport.loseConnection()
+
+    def _blame(self, ended: EndedBy) -> EndedBy:
+        """Who ended it first."""
+        if self._ended is None:
+            self._ended = ended
+        return self._ended
 
     def _not_connected(self, _failure: Failure, leg: Leg) -> None:
         if leg is self._leg:
@@ -395,6 +426,7 @@ class Session:
 
     def _write(self, lines: bytes) -> None:
         if lines and self.transport is not None:
+            self._sent += len(lines)
             self.transport.write(lines)
 
     def _limit(self, seconds: float) -> None:
@@ -409,4 +441,5 @@ class Session:
     def _time_is_up(self) -> None:
         self._timer = None
         if self.transport is not None:
+            self._blame("timeout")
             self.transport.abortConnection()

@@ -30,7 +30,8 @@ class BackendSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     its reason. `said` is None before its first status and while it is down. `is_kept_out` is set under
     `failback: manual` after it was lost. `license_note` says that the license it serves is another than the proxy's
     file. `connections` is how many of the pool's clients are connected to it; `changed_for` how long its health is
-    what it is.
+    what it is. Of third-party servers: `ports` are their addresses by name, `latency` is how many seconds the last
+    passed check took, `fencing` and `activation` are sentences on what came of the commands that were run last.
     """
 
     name: str
@@ -45,6 +46,10 @@ class BackendSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     said: Said | None
     connections: int
     last_error: str | None
+    ports: dict[str, str] = {}
+    latency: float | None = None
+    fencing: str | None = None
+    activation: str | None = None
 
 
 class PoolSnapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,7 +63,7 @@ class PoolSnapshot(msgspec.Struct, frozen=True, kw_only=True):
 
     pool: str
     kind: str
-    server_name: str
+    server_name: str | None
     serving: str | None
     address: str | None
     serving_for: float

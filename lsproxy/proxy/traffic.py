@@ -12,7 +12,9 @@ from typing import Protocol
 
 import msgspec
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClientEndpoint
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from lsproxy.proxy.doors import Doors
 
 ANSWER_SECONDS = 2.0
 LOOK_SECONDS = 0.05
@@ -24,10 +26,10 @@ SHORTEST_HOLD = 2.0  # with a server there, also a pool that holds nobody takes 
 
 
 class Target(msgspec.Struct, frozen=True):
-    """The server that sessions go to."""
+    """The server that connections go to."""
 
     backend: str
-    endpoint: IStreamClientEndpoint
+    doors: Doors
 
 
 class Seeking(Protocol):
@@ -212,6 +214,10 @@ class Traffic:
         """Its dial is over: `backend` refused it, or was not active. So it would the next one: all dials pause."""
         self._dials -= 1
         self.met_trouble(backend)
+
+    def noticed(self, backend: str) -> None:
+        """`backend` leaves something unanswered: it is checked."""
+        self._suspect(backend)
 
     def met_trouble(self, backend: str) -> None:
         """Something odd was met at `backend`: it is checked, and not dialled for a moment while it is the target."""

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from lsproxy.client import LicenseClient
+from tests.conf.test_relay_examples import KINDS as RELAY_KINDS
 from tests.faults.process import Child, wait_for
 from tests.faults.system import COMMANDS, free_port
 
@@ -110,5 +111,5 @@ def test_the_examples_serve_a_seat(site):
 
 
 def test_no_example_is_left_unrun():
-    """A new file of conf/ needs its run here."""
-    assert {path.name for path in CONF.glob("*.yaml")} == set(COMMAND_OF)
+    """A new file of conf/ needs its run, here or among the third-party pools."""
+    assert {path.name for path in CONF.glob("*.yaml")} == {*COMMAND_OF, *(f"{kind}.yaml" for kind in RELAY_KINDS)}

@@ -16,10 +16,10 @@ def a_pool(**changes):
         "server_name": "acme-licenses",
         "license_file": Path("/acme.lic"),
         "vendor_keys": {"acme": Path("/acme.pub")},
-        "backends": {name: model.Backend(address=Address(name, 27101)) for name in ("lic-a", "lic-b")},
+        "backends": {name: model.SeatBackend(address=Address(name, 27101)) for name in ("lic-a", "lic-b")},
         "token_file": Path("/operator.token"),
     }
-    return model.Pool(**{**usual, **changes})
+    return model.SeatPool(**{**usual, **changes})
 
 
 def a_config(**changes):
@@ -38,12 +38,12 @@ def test_the_same_has_no_differences():
 def test_a_difference_is_named_by_its_key():
     """As deep as it goes."""
     new = a_config(pools={"acme": a_pool(hold=3.0, health=model.Health(fall=5))})
-    assert describe(a_config(), new) == ["pools.acme.health.fall: changed", "pools.acme.hold: changed"]
+    assert describe(a_config(), new) == ["pools.acme.hold: changed", "pools.acme.health.fall: changed"]
 
 
 def test_what_came_and_went_is_said():
     """Of listeners, pools and backends."""
-    backends = {name: model.Backend(address=Address(name, 27101)) for name in ("lic-a", "lic-c")}
+    backends = {name: model.SeatBackend(address=Address(name, 27101)) for name in ("lic-a", "lic-c")}
     new = a_config(pools={"acme": a_pool(backends=backends), "beta": a_pool()}, listen={})
     assert describe(a_config(), new) == [
         "listen.lic: removed",

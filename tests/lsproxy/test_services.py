@@ -29,7 +29,7 @@ class Running:
         self.demo = demo
         self.path = demo.proxy_config
         self.original = self.path.read_text()
-        self.services = Services(reactor, load_config(self.path), InMemory(), lambda: 0.5, lambda *_: None)
+        self.services = Services(reactor, load_config(self.path), InMemory(), lambda: 0.5, lambda *_: None, None)
 
     async def change(self, edit):
         """The file edited as a tree and taken; the changes that were said."""

@@ -48,7 +48,7 @@ class Panel:
         self.demo = demo
         self.events = Events("test", time.time)
         config = load_config(self.demo.proxy_config)
-        services = Services(reactor, config, InMemory(), lambda: 0.5, self.events.tell)
+        services = Services(reactor, config, InMemory(), lambda: 0.5, self.events.tell, None)
         self.services = services
         self.reload_problem = None
         tokens = TokenBook(reactor, reactor.getThreadPool(), config.admin.tokens_file, bytes(32))

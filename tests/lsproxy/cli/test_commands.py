@@ -60,6 +60,7 @@ def test_the_commands_are_those_that_were_promised():
         "events",
         "remove",
         "license",
+        "client-config",
         "token add",
         "run",
         "lmstat",

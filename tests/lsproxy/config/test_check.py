@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from lsproxy.config.check import check, load_config
 from lsproxy.config.document import parse_document
 from lsproxy.config.load import build
-from lsproxy.config.model import Admin, Backend, Health, Listener, Log, LsproxyConfig, Pool
+from lsproxy.config.model import Admin, Health, Listener, Log, LsproxyConfig, RelayPool, SeatBackend, SeatPool
 from lsproxy.config.problems import ConfigError, Problem
 from lsproxy.license.hostid import Hostid
 from lsproxy.net.address import Address, parse_address
@@ -33,14 +33,14 @@ def test_the_defaults_are_those_of_the_reference(folder: Path, good: str):
     ) == LsproxyConfig(
         listen={"licenses": Listener(address=parse_address("0.0.0.0:27000"), pool="acme", tls=None)},
         pools={
-            "acme": Pool(
+            "acme": SeatPool(
                 kind="licserver",
                 server_name="acme-licenses",
                 license_file=folder / "acme.lic",
                 vendor_keys={"acme": folder / "acme.pub"},
                 backends={
-                    "lic-a": Backend(address=Address("127.0.0.1", 27101), tls=None, license_file=None, hostids=()),
-                    "lic-b": Backend(address=Address("127.0.0.1", 27102), tls=None, license_file=None, hostids=()),
+                    "lic-a": SeatBackend(address=Address("127.0.0.1", 27101), tls=None, license_file=None, hostids=()),
+                    "lic-b": SeatBackend(address=Address("127.0.0.1", 27102), tls=None, license_file=None, hostids=()),
                 },
                 token_file=folder / "operator.token",
                 health=Health(interval=0.25, timeout=0.5, rise=2, fall=2),
@@ -97,9 +97,9 @@ def test_everything_can_be_said(folder: Path, good: str):
             "health: {interval",
             "healt: {interval",
             (
-                "l.yaml:13: pools.acme.healt: is an unknown key, did you mean health? Known here: kind, server_name, "
-                "license_file, vendor_keys, backends, token_file, health, failback, failback_after, hold, binding, "
-                "conflict"
+                "l.yaml:13: pools.acme.healt: is an unknown key, did you mean health? Known here: kind, "
+                "license_file, failback, failback_after, hold, binding, conflict, server_name, vendor_keys, backends, "
+                "token_file, health"
             ),
         ),
         (
@@ -137,8 +137,8 @@ def test_everything_can_be_said(folder: Path, good: str):
         ),
         (
             "kind: licserver",
-            "kind: flexnet",
-            "l.yaml:5: pools.acme.kind: flexnet is not built in this release, it must be licserver",
+            "kind: licensor",
+            'l.yaml:5: pools.acme.kind: must be licserver or flexnet or rlm or citrix or lmx or tcp, not "licensor"',
         ),
         (
             '{address: "127.0.0.1:27101"}',
@@ -218,34 +218,107 @@ def test_a_typical_mistake_is_told_in_one_line(folder: Path, good: str, right: s
     assert refusals(folder, good.replace(right, wrong)) == [f"DIR/{told}"]
 
 
+LISTENERS = """listen:
+  lmgrd: {address: "127.0.0.1:27000", pool: mcad, port: lmgrd}
+  vendor: {address: "127.0.0.1:27001", pool: mcad, port: vendor}
+"""
+MCAD = """pools:
+  mcad:
+    kind: flexnet
+    backends:
+      fn-a: {ports: {lmgrd: "fn-a:27000", vendor: "fn-a:27001"}}
+      fn-b: {ports: {lmgrd: "fn-b:27000", vendor: "fn-b:27001"}}
+    probe: {send: "", expect: "", command: ["lmutil", "lmstat", "-c", "{port}@{host}"]}
+    on_activate: [["start-standby", "{backend}"]]
+"""
+RELAYED = f"{LISTENERS}{MCAD}"
+
+
+def test_a_third_partys_pool_has_its_own_defaults(folder: Path):
+    """Slower checks, a shorter hold, no secrets."""
+    (pool,) = load(folder, RELAYED).pools.values()
+    assert isinstance(pool, RelayPool)
+    assert (pool.health.interval, pool.health.timeout, pool.health.rise, pool.health.fall) == (2, 3, 2, 3)
+    assert (pool.hold, pool.hook_timeout, pool.hook_retries) == (1, 30, 2)
+    assert pool.ports == ("lmgrd", "vendor")
+    assert pool.probe.command_interval == 30
+
+
 @pytest.mark.parametrize(
-    ("place", "key"),
+    ("right", "wrong", "told"),
     [
-        ("", "notify: []"),
-        ("", "access_log: a.log"),
-        ("pool: acme", "port: lmgrd"),
-        ("pool: acme", "accept_proxy_protocol: [10.0.0.0/8]"),
-        ("pool: acme", "allow: [10.0.0.0/8]"),
-        ("pool: acme", "max_connections: 1"),
-        ("pool: acme", "max_per_source: 1"),
-        ('address: "127.0.0.1:27101"', "ports: {lmgrd: a}"),
-        ('address: "127.0.0.1:27101"', "send_proxy_protocol: true"),
+        (
+            "port: lmgrd}",
+            "port: lmgr}",
+            "2: listen.lmgrd.port: there is no port lmgr in mcad, name one of: lmgrd, vendor",
+        ),
+        (
+            ", port: vendor",
+            "",
+            "3: listen.vendor.port: is missing, the backends of mcad have ports, name one of: lmgrd, vendor",
+        ),
+        (
+            'vendor: "fn-b:27001"',
+            'vendr: "fn-b:27001"',
+            "9: pools.mcad.backends.fn-b.ports: must be those of fn-a: lmgrd, vendor; all ports of a server move together",
+        ),
+        (
+            '"fn-b:27001"',
+            '"fn-a:27001"',
+            "9: pools.mcad.backends.fn-b.ports.vendor: fn-a:27001 is the address of pools.mcad.backends.fn-a.ports too,"
+            " two backends must be two servers",
+        ),
+        (
+            'fn-b: {ports: {lmgrd: "fn-b:27000", vendor: "fn-b:27001"}}',
+            'fn-b: {address: "fn-b:1", ports: {lmgrd: "fn-b:27000", vendor: "fn-b:27001"}}',
+            "9: pools.mcad.backends.fn-b.address: stands beside ports, keep one of them",
+        ),
+        (
+            "{port}@{host}",
+            "{prt}@{host}",
+            "10: pools.mcad.probe.command: {prt} stands for nothing here, known are: {host}, {port}",
+        ),
+        (
+            'send: ""',
+            r"send: '\q'",
+            '10: pools.mcad.probe.send: "\\q" holds \\q, the escapes known here are \\r \\n \\t \\0 \\\\ \\xNN',
+        ),
+        (
+            "{backend}",
+            "{backnd}",
+            "11: pools.mcad.on_activate: {backnd} stands for nothing here, known are: {address}, {backend}, {host}, {pool}",
+        ),
+        (
+            '[["start-standby", "{backend}"]]',
+            "[[]]",
+            "11: pools.mcad.on_activate: an empty list is no command, write [PROGRAM, ARGUMENT…]",
+        ),
+        (
+            "kind: flexnet",
+            "kind: flexlm",
+            '6: pools.mcad.kind: must be licserver or flexnet or rlm or citrix or lmx or tcp, not "flexlm"',
+        ),
     ],
 )
-def test_keys_of_later_releases_are_known_and_refused(folder: Path, good: str, place: str, key: str):
-    """They are not taken for misspelt ones."""
-    text = good.replace(place, f"{place}, {key}") if place else f"{good}{key}\n"
-    (told,) = refusals(folder, text)
-    assert told.endswith(f"{key.partition(':')[0]}: is not built in this release, remove it")
+def test_a_mistake_in_a_third_partys_pool_is_told_in_one_line(folder: Path, right: str, wrong: str, told: str):
+    """FILE:LINE: path: what is wrong, what would be right."""
+    assert right in RELAYED
+    assert refusals(folder, RELAYED.replace(right, wrong, 1)) == [f"DIR/l.yaml:{told}"]
 
 
-@pytest.mark.parametrize(
-    "key", ["probe: {}", "on_activate: []", "on_deactivate: []", "hook_timeout: 1", "hook_retries: 1"]
-)
-def test_a_pools_hooks_are_known_and_refused(folder: Path, good: str, key: str):
-    """They come with other kinds."""
-    (told,) = refusals(folder, good.replace("    kind:", f"    {key}\n    kind:"))
-    assert told == f"DIR/l.yaml:5: pools.acme.{key.partition(':')[0]}: is not built in this release, remove it"
+def test_keys_of_one_sort_of_pool_are_unknown_to_the_other(folder: Path, good: str):
+    """What is known to the kind is listed."""
+    (told,) = refusals(folder, good.replace("    kind:", "    probe: {}\n    kind:"))
+    assert told.startswith("DIR/l.yaml:5: pools.acme.probe: is an unknown key, known here: kind,")
+    (told,) = refusals(folder, RELAYED.replace("    probe:", "    token_file: x\n    probe:"))
+    assert told.startswith("DIR/l.yaml:10: pools.mcad.token_file: is an unknown key, did you mean license_file?")
+
+
+def test_a_pool_without_a_kind(folder: Path):
+    """It is asked for."""
+    assert refusals(folder, RELAYED.replace("    kind: flexnet\n", "")) == [
+        "DIR/l.yaml:5: pools.mcad.kind: is missing, it must be licserver or flexnet or rlm or citrix or lmx or tcp"
+    ]
 
 
 def test_all_mistakes_are_told_at_once_in_the_order_of_lines(folder: Path, good: str):

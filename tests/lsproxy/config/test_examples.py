@@ -8,8 +8,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from licserver.config import load_config as load_licserver
 from lsproxy.config.check import load_config as load_lsproxy
+from lsproxy.config.model import RelayHealth
 from lsproxy.license.grammar import parse
 from lsproxy.license.signature import sign, verify
+from lsproxy.proxy.kinds import KINDS
 from lsproxy.secretfile import write_secret
 
 CONF = Path(__file__).parents[3] / "conf"
@@ -62,4 +64,20 @@ def test_the_license_example_signs_and_verifies(folder: Path):
 
 def test_no_example_is_left_out():
     """A new configuration example needs its place here."""
-    assert {path.name for path in CONF.glob("*.yaml")} == {"lsproxy.yaml", "licserver-a.yaml", "licserver-b.yaml"}
+    seats = {"lsproxy.yaml", "licserver-a.yaml", "licserver-b.yaml"}
+    assert {path.name for path in CONF.glob("*.yaml")} == seats | {f"{kind}.yaml" for kind in KINDS}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_third_party_examples_show_the_defaults(folder: Path, kind: str):
+    """What such an example sets without need, it sets to the default."""
+    for example in folder.glob("*.lic.example"):
+        example.with_suffix("").write_text(example.read_text())
+    (pool,) = load_lsproxy(folder / f"{kind}.yaml").pools.values()
+    assert pool.kind == kind
+    assert pool.health == RelayHealth()
+    assert pool.failback == "sticky"
+    assert pool.conflict == "refuse"
+    assert pool.binding == "enforce"
+    assert pool.hold == (60 if pool.on_activate else 1)
+    assert len(pool.backends) == 2

@@ -118,3 +118,22 @@ def test_etcd_is_known_and_not_built(folder: Path):
     """A later release has it; this one says so."""
     expected = "etcd is not built in this release, it must be sqlite:///PATH"
     assert refusal(leaves.Database, "etcd://a:2379,b:2379/prefix", folder) == expected
+
+
+def test_a_range_of_addresses(folder: Path):
+    """A network, or an address for itself alone."""
+    assert str(read(leaves.AddressRange, "192.0.2.0/24", folder)) == "192.0.2.0/24"
+    assert str(read(leaves.AddressRange, "2001:db8::1", folder)) == "2001:db8::1/128"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("192.0.2.7/24", "192.0.2.7/24 is an address within a network, the network itself is 192.0.2.0/24"),
+        ("lic-a", '"lic-a" is no network, write one like 192.0.2.0/24 or 2001:db8::/32'),
+        ("192.0.2.0\n/24", '"192.0.2.0\N{REPLACEMENT CHARACTER}/24" is no network'),
+    ],
+)
+def test_a_range_is_one_that_was_meant(folder: Path, text: str, told: str):
+    """Bits behind the prefix are a slip: which network was meant is said, not guessed."""
+    assert refusal(leaves.AddressRange, text, folder) == told

@@ -25,6 +25,14 @@ async def test_times_reach_the_kernel(net):
 
 
 @pytest_twisted.ensureDeferred
+async def test_accepted_connections_have_them(net):
+    """What is accepted is probed from the beginning, at the usual times."""
+    served, client = await net.pair()
+    assert options(served.transport.getHandle()) == (1, 30, 10, 3, 60_000)
+    assert options(client.transport.getHandle())[0] == 0
+
+
+@pytest_twisted.ensureDeferred
 async def test_below_a_wrapping_protocol(net):
     """The socket below a wrapping protocol, such as TLS, is found."""
     served, _client = await net.pair()

@@ -420,13 +420,13 @@ async def test_fault_on_held_bytes(net, logged):
 
 @pytest_twisted.ensureDeferred
 async def test_reset_before_it_was_accepted(net, logged):
-    """A connection that was reset while it waited in the kernel's queue is dropped without a protocol or a word."""
+    """A connection that was reset while it waited in the kernel's queue is lost at once, without a word."""
     port = await net.listen()
     peer = net.connect_raw(port)
     peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
     peer.close()
-    await net.turns()
-    assert net.accepted == []
+    await net.until(lambda: net.accepted and net.accepted[0].is_lost)
+    assert isinstance(net.accepted[0].reason, ConnectionLost)
     assert logged == []
 
 
@@ -618,11 +618,14 @@ async def test_small_writes_leave_at_once(net):
 
 @pytest_twisted.ensureDeferred
 async def test_keepalive_flag(net):
-    """The keepalive flag is the socket's own."""
-    served, _client = await net.pair()
-    assert not served.transport.getTcpKeepAlive()
-    served.transport.setTcpKeepAlive(True)
+    """The keepalive flag is the socket's own: set on what is accepted, and where it is asked for."""
+    served, client = await net.pair()
     assert served.transport.getTcpKeepAlive()
+    served.transport.setTcpKeepAlive(False)
+    assert not served.transport.getTcpKeepAlive()
+    assert not client.transport.getTcpKeepAlive()
+    client.transport.setTcpKeepAlive(True)
+    assert client.transport.getTcpKeepAlive()
 
 
 @pytest_twisted.ensureDeferred

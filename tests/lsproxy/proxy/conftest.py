@@ -22,7 +22,7 @@ from lsproxy.proxy.dialling import OneProtocol
 from lsproxy.proxy.listener import Listener
 from lsproxy.proxy.memory import InMemory
 from lsproxy.proxy.operator import Operator
-from lsproxy.proxy.pool import Pool
+from lsproxy.proxy.seatpool import SeatPool
 from tests.lsproxy.license.texts import KEY, signed, verified
 from tests.lsproxy.proxy.seatserver import TOKEN, Book, SeatServer
 
@@ -128,11 +128,11 @@ class World:
             "health": model.Health(interval=0.05, timeout=0.1),
             "hold": 5.0,
             "backends": {
-                "lic-a": model.Backend(address=Address("127.0.0.1", self.a.number)),
-                "lic-b": model.Backend(address=Address("127.0.0.1", self.b.number)),
+                "lic-a": model.SeatBackend(address=Address("127.0.0.1", self.a.number)),
+                "lic-b": model.SeatBackend(address=Address("127.0.0.1", self.b.number)),
             },
         }
-        return model.Pool(**{**usual, **settings})
+        return model.SeatPool(**{**usual, **settings})
 
     async def start(self, *, active=True, servers=None, **settings):
         for server in servers or (self.a, self.b):
@@ -145,8 +145,8 @@ class World:
         await self.start_pool(**settings)
 
     async def start_pool(self, **settings):
-        plan = plan_pool(reactor, "acme", self.config(**settings))
-        self.pool = Pool(reactor, plan, self.memory, lambda: 0.5, self.announce)
+        plan = plan_pool(reactor, "acme", self.config(**settings), lambda: 0.5)
+        self.pool = SeatPool(reactor, plan, self.memory, lambda: 0.5, self.announce)
         self.operator = Operator(reactor, self.pool)
         self.pool.start()
         self.listener = Listener(reactor, "licenses", server_endpoint(reactor, "127.0.0.1", 0), self.pool)

@@ -28,12 +28,12 @@ async def test_tls_on_both_legs(world, tmp_path):
     await world.a.start()
     await world.b.start()
     world.a.activate()
-    backends = {s.name: model.Backend(address=Address(NAME, s.number), tls=tls) for s in (world.a, world.b)}
+    backends = {s.name: model.SeatBackend(address=Address(NAME, s.number), tls=tls) for s in (world.a, world.b)}
     await world.start_pool(backends=backends, health=model.Health(interval=0.1, timeout=0.4))
     config = model.Listener(
         address=Address(NAME, 0), pool="acme", tls=model.ServerTls(certificate=certificate, key=key)
     )
-    listener = build_listener(reactor, "secure", config, world.pool)
+    listener = build_listener(reactor, "secure", config, world.pool, None)
     port = (await listener.start()).getHost().port
     endpoint = wrap_client(reactor, client_endpoint(reactor, NAME, port), client_tls(NAME, authority.file))
     client = await endpoint.connect(OneProtocol(Client()))
@@ -60,7 +60,7 @@ async def test_server_that_cannot_prove_its_name_is_down(world, tmp_path):
     await world.a.start()
     await world.b.start()
     tls = model.BackendTls(ca=authority.file)
-    backends = {s.name: model.Backend(address=Address(NAME, s.number), tls=tls) for s in (world.a, world.b)}
+    backends = {s.name: model.SeatBackend(address=Address(NAME, s.number), tls=tls) for s in (world.a, world.b)}
     await world.start_pool(backends=backends, health=model.Health(interval=0.1, timeout=0.4))
     await world.until(lambda: len(world.happened("backend_down")) == 2)
     assert 'the certificate is not for "127.0.0.1"' in world.happened("backend_down")[0]
@@ -74,5 +74,5 @@ async def test_files_that_cannot_be_read_are_named(world):
     for name in ("acme.lic", "acme.pub", "operator.token"):
         (world.folder / name).rename(world.folder / "away")
         with pytest.raises(LsproxyError, match=name):
-            plan_pool(reactor, "acme", world.config())
+            plan_pool(reactor, "acme", world.config(), lambda: 0.5)
         (world.folder / "away").rename(world.folder / name)

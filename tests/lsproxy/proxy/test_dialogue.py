@@ -2,15 +2,22 @@
 
 import json
 
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
+from lsproxy.proxy.arrival import Arrival
+from lsproxy.proxy.doors import ONLY, PlainDoors
 from lsproxy.proxy.leg import CLOSING_SECONDS, STALL_SECONDS
 from lsproxy.proxy.session import Session
 from lsproxy.proxy.traffic import Target, Traffic
 from lsproxy.seat.messages import HELLO_SECONDS
+
+
+CLIENT = IPv4Address("TCP", "192.0.2.1", 40_000)
+HOST = IPv4Address("TCP", "192.0.2.10", 27_000)
 
 
 class Line:
@@ -33,6 +40,9 @@ class Line:
 
     def ends(self, error=ConnectionDone):
         self.protocol.connectionLost(Failure(error()))
+
+    def getHost(self):
+        return HOST
 
     def setTcpKeepAlive(self, _on):
         pass
@@ -94,15 +104,19 @@ class Stage:
 
     def __init__(self):
         self.story = []
+        self.overs = []
         self.clock = Clock()
         self.traffic = Traffic(self.clock, 10.0, lambda: 0.5, lambda name: self.story.append(f"{name} suspected"))
         self.a, self.b = Server("a", self.story), Server("b", self.story)
-        self.session = Session(self.clock, self.traffic)
+        self.session = Session(self.clock, self.traffic, Arrival(self, CLIENT, ONLY, 0.0))
         self.client = Line("client", self.story, self.session)
         self.serve("a")
 
+    def over(self, _arrival, backend, received, sent, ended):
+        self.overs.append((backend, received, sent, ended))
+
     def serve(self, name):
-        self.traffic.direct(Target(name, {"a": self.a, "b": self.b}[name]))
+        self.traffic.direct(Target(name, PlainDoors({ONLY: {"a": self.a, "b": self.b}[name]})))
 
     def since(self):
         told, self.story[:] = list(self.story), []

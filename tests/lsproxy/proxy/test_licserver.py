@@ -85,7 +85,7 @@ def pair(world):
 
 
 async def served(world, pair):
-    backends = {n: model.Backend(address=Address("127.0.0.1", port)) for n, port in pair.ports.items()}
+    backends = {n: model.SeatBackend(address=Address("127.0.0.1", port)) for n, port in pair.ports.items()}
     await world.start_pool(backends=backends, health=model.Health(), hold=10.0)
     await world.until(lambda: world.pool.serving is not None, 10)
     await world.until(lambda: all(b.health == "up" for b in world.pool.snapshot().backends), 10)

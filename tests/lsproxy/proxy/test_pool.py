@@ -405,19 +405,19 @@ async def test_reload_keeps_connections(world):
     await world.start()
     client = await world.client(session(1))
     config = world.config(hold=1.0, failback="manual")
-    world.pool.apply(plan_pool(reactor, "acme", config))
+    world.pool.apply(plan_pool(reactor, "acme", config, lambda: 0.5))
     assert (world.pool.snapshot().hold, world.pool.snapshot().failback) == (1.0, "manual")
     only_a = world.config(backends={"lic-a": config.backends["lic-a"]})
-    world.pool.apply(plan_pool(reactor, "acme", only_a))
+    world.pool.apply(plan_pool(reactor, "acme", only_a, lambda: 0.5))
     client.ask("heartbeat")
     await client.told(id=2)
     assert client.found(event="resumed") is None
     only_b = world.config(backends={"lic-b": config.backends["lic-b"]})
-    world.pool.apply(plan_pool(reactor, "acme", only_b))
+    world.pool.apply(plan_pool(reactor, "acme", only_b, lambda: 0.5))
     await client.told(event="resumed", epoch=2)
     assert world.pool.serving == "lic-b"
     with pytest.raises(LsproxyError, match="a running pool keeps its name"):
-        world.pool.apply(plan_pool(reactor, "acme", world.config(server_name="other")))
+        world.pool.apply(plan_pool(reactor, "acme", world.config(server_name="other"), lambda: 0.5))
 
 
 @scenario

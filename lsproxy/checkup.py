@@ -1,0 +1,109 @@
+"""What would go wrong if lsproxy were started with this configuration, and what should be looked at beforehand?"""
+
+import os
+import random
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from lsproxy.config import model
+from lsproxy.config.check import load_config
+from lsproxy.config.tokens import load_tokens
+from lsproxy.errors import LsproxyError
+from lsproxy.license.thirdparty import ThirdPartyLicense
+from lsproxy.net.reactor import BoottimeReactor, install
+from lsproxy.net.tls import server_tls
+from lsproxy.proxy.build import plan_pool
+from lsproxy.proxy.kinds import read_licenses
+from lsproxy.proxy.kinds.advice import findings
+from lsproxy.proxy.seatpool import SeatPlan
+
+
+class Checkup(msgspec.Struct, frozen=True):
+    """A sentence each: `problems` are refused by `serve` or leave something unserved, `warnings` are not."""
+
+    problems: list[str]
+    warnings: list[str]
+
+
+def check(path: Path) -> Checkup:
+    """
+    What `serve` would refuse or complain of, without starting anything.
+
+    Raises ConfigError for what is wrong in the file itself.
+    """
+    config = load_config(path)
+    reactor = install()
+    problems = [*_tokens(config), *_folders(config)]
+    for name, pool in config.pools.items():
+        problems += _pool(reactor, name, pool)
+    problems += _certificates(config)
+    return Checkup(problems, [*advice(config), *_programs(config)])
+
+
+def advice(config: model.LsproxyConfig) -> Iterator[str]:
+    """What does not fit between third-party pools, their listeners and license files, as far as these are read."""
+    today = datetime.now(UTC).date()
+    for name, pool in config.pools.items():
+        if isinstance(pool, model.RelayPool):
+            try:
+                found = findings(name, pool, config.listen, third_party_licenses(pool), today)
+            except LsproxyError:
+                continue  # said as a problem
+            yield from (f"{name}: {finding}" for finding in found)
+
+
+def third_party_licenses(pool: model.Pool) -> dict[str, ThirdPartyLicense]:
+    """The license files of a third-party pool by backend. Raises LicenseError for one that cannot be read."""
+    return read_licenses(pool) if isinstance(pool, model.RelayPool) else {}
+
+
+def _tokens(config: model.LsproxyConfig) -> Iterator[str]:
+    try:
+        load_tokens(config.admin.tokens_file)
+    except LsproxyError as problem:
+        yield str(problem)
+
+
+def _folders(config: model.LsproxyConfig) -> Iterator[str]:
+    files = {"state": config.state, "admin.socket": config.admin.socket, "access_log": config.access_log}
+    for key, file in files.items():
+        if file is not None and not os.access(file.parent, os.W_OK | os.X_OK):
+            yield f"{key}: the folder {file.parent} does not exist or is not writable"
+
+
+def _pool(reactor: BoottimeReactor, name: str, pool: model.Pool) -> Iterator[str]:
+    try:
+        plan = plan_pool(reactor, name, pool, random.random)
+    except LsproxyError as problem:
+        yield f"pools.{name}: {problem}"
+        return
+    if isinstance(plan, SeatPlan):
+        files = {verified.license.file: verified for verified in map(plan.licenses.of, plan.places)}
+        yield from (str(problem) for verified in files.values() for problem in verified.problems)
+        yield from (f"{file} has no line to serve" for file, verified in files.items() if not verified.good)
+
+
+def _certificates(config: model.LsproxyConfig) -> Iterator[str]:
+    for key, tls in [*((f"listen.{n}", one.tls) for n, one in config.listen.items()), ("admin", config.admin.tls)]:
+        try:
+            if tls is not None:
+                server_tls(tls.certificate, tls.key, tls.client_ca)
+        except LsproxyError as problem:
+            yield f"{key}.tls: {problem}"
+
+
+def _programs(config: model.LsproxyConfig) -> Iterator[str]:
+    keys = {"notify": config.notify}
+    for name, pool in config.pools.items():
+        if isinstance(pool, model.RelayPool):
+            keys[f"pools.{name}.on_activate"] = pool.on_activate
+            keys[f"pools.{name}.on_deactivate"] = pool.on_deactivate
+            keys[f"pools.{name}.probe.command"] = (pool.probe.command,) if pool.probe.command else ()
+    for key, commands in keys.items():
+        for program in dict.fromkeys(command[0] for command in commands):
+            if shutil.which(program) is None:
+                yield f"{key}: there is no program {program} that this user may run"

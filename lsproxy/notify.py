@@ -1,0 +1,87 @@
+"""
+How are people told of what happened: which events are passed to the commands of `notify`, and how many at once?
+
+Nothing waits for them. One event at a time is passed on, in order; while one is, at most MOST_WAITING others wait, and
+the newest beyond that are left out and counted in the log.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Final
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from lsproxy.commands import CommandError, fill, run
+
+EVENTS: Final = frozenset(
+    {
+        "activation_failed",
+        "backend_barred",
+        "conflict",
+        "conflict_over",
+        "fencing_failed",
+        "license_differs",
+        "takeover",
+        "unserved",
+    }
+)
+COMMAND_SECONDS: Final = 30.0
+MOST_WAITING: Final = 100
+
+log = Logger()
+
+
+class Notify:
+    """Passes events to `commands`, each an argument list with {event}, {pool} and {message} in it."""
+
+    def __init__(self, reactor: IReactorTime, commands: Sequence[Sequence[str]]) -> None:
+        self._reactor = reactor
+        self.commands = commands
+        self._waiting: deque[dict[str, str]] = deque()
+        self._is_running = False
+        self._running: Deferred[None] | None = None
+
+    def tell(self, event: str, pool: str | None, message: str) -> None:
+        """Something happened."""
+        if event not in EVENTS or not self.commands:
+            return
+        if len(self._waiting) >= MOST_WAITING:
+            log.warn("notify is too slow, {event} is not passed on: {message}", event=event, message=message)
+            return
+        self._waiting.append({"event": event, "pool": pool or "", "message": message})
+        if not self._is_running:
+            self._is_running = True
+            self._running = Deferred.fromCoroutine(self._pass_on())
+            self._running.addErrback(_unexpected)
+
+    def stop(self) -> None:
+        """Pass on nothing more; what runs is ended."""
+        self._waiting.clear()
+        if self._running is not None:
+            self._running.cancel()
+
+    async def _pass_on(self) -> None:
+        try:
+            while self._waiting:
+                values = self._waiting.popleft()
+                for command in self.commands:
+                    await self._run(command, values)
+        finally:
+            self._is_running = False
+
+    async def _run(self, command: Sequence[str], values: dict[str, str]) -> None:
+        try:
+            problem = (await run(self._reactor, fill(command, values), COMMAND_SECONDS)).problem
+        except CommandError as error:
+            log.warn("notify: {error}", error=error)
+            return
+        if problem is not None:
+            log.warn("notify: {program} {problem}", program=command[0], problem=problem)
+
+
+def _unexpected(failure: Failure) -> None:
+    if not failure.check(CancelledError):
+        log.failure("while notify ran", failure)

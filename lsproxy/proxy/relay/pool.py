@@ -1,0 +1,369 @@
+"""
+Which third-party server does a pool use, and what is done before another one is used?
+
+What is seen of the servers goes in, `core.succession` decides, and the decision
+is carried out: the former server is fenced, its connections are cut, the next
+one is activated, clients are admitted. Each step ends before the next begins.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import assert_never
+
+import msgspec
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IProtocol, IReactorTime
+
+from lsproxy.config import model
+from lsproxy.core.choice import Admin, Failback
+from lsproxy.core.succession import (
+    Activate,
+    Candidate,
+    Fence,
+    Nobody,
+    Situation,
+    Use,
+    conflict_of,
+    decide,
+    state,
+    why_not,
+)
+from lsproxy.errors import LsproxyError
+from lsproxy.proxy.arrival import Arrival
+from lsproxy.proxy.memory import PoolMemory, Remembered
+from lsproxy.proxy.pool import Announce, Pool
+from lsproxy.proxy.relay.backend import Place, RelayBackend
+from lsproxy.proxy.relay.hooks import Hooks
+from lsproxy.proxy.relay.relay import Relays
+from lsproxy.proxy.snapshot import PoolSnapshot
+
+FENCE_AGAIN_SECONDS = 60.0
+SWITCH_SECONDS = 10.0
+
+
+class RelayPlan(msgspec.Struct, frozen=True):
+    """
+    All that a pool is made of: its part of the configuration, and what was opened and read for it. `shared_name` is the
+    name under which only one of its backends may answer, if there is one; `places` has one entry for each backend.
+    """
+
+    name: str
+    config: model.RelayPool
+    shared_name: str | None
+    places: Mapping[str, Place]
+
+
+class RelayPool(Pool):
+    """Third-party servers of which one at a time is used."""
+
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        plan: RelayPlan,
+        memory: PoolMemory,
+        random: Callable[[], float],
+        announce: Announce,
+    ) -> None:
+        super().__init__(reactor, plan.name, plan.config, memory, random, announce)
+        self.plan = plan
+        self.config: model.RelayPool = plan.config
+        self._relays = Relays(reactor, self.traffic, self.verify, plan.config.health.timeout)
+        self._former = self.chosen
+        self._is_activated = self._remembered.is_activated
+        self._is_fenced = False
+        self._unfenced: str | None = None
+        self._fence_again_at = 0.0
+        self._starts_until = 0.0
+        self._hook: Deferred[None] | None = None
+        self._doing: str | None = None
+        self._switching_to: str | None = None
+        self._backends: dict[str, RelayBackend] = {}
+        self._take_on(plan)
+
+    @property
+    def backends(self) -> dict[str, RelayBackend]:
+        """The backends by name, in order of preference."""
+        return self._backends
+
+    def stop(self) -> Deferred[None]:
+        """As `Pool.stop`; a command that runs is ended."""
+        if self._hook is not None:
+            self._hook.cancel()
+        return super().stop()
+
+    def connection(self, arrival: Arrival) -> IProtocol:
+        """The protocol of a client's connection."""
+        return self._relays.connection(arrival)
+
+    def verify(self, backend: str) -> Deferred[bool]:
+        """Fires when a check of `backend` that begins now has ended: whether it passed, and it is the one in use."""
+        if backend not in self.backends or not self._is_running:
+            return succeed(False)
+        return self.backends[backend].verify().addCallback(lambda passed: passed and self._serving == backend)
+
+    def apply(self, plan: RelayPlan) -> None:
+        """Go on with another configuration; clients of backends that stay are not touched."""
+        before = self.plan
+        self.plan = plan
+        self.config = plan.config
+        self.traffic.hold = plan.config.hold
+        gone = [name for name in self.backends if not _is_same(before, plan, name)]
+        if self._serving in gone:
+            self._halt(f"{self._serving} was changed or taken out by a reload")
+        for name in gone:
+            self._backends.pop(name).stop()
+            if not _is_there(before, plan, name):
+                self.traffic.cut(name)
+        self._take_on(plan)
+        self.judge()
+
+    def snapshot(self) -> PoolSnapshot:
+        """The pool as it is now."""
+        connections = self.traffic.connections()
+        return PoolSnapshot(
+            pool=self.name,
+            kind=self.config.kind,
+            server_name=self.plan.shared_name,
+            serving=self._serving,
+            address=None if self._serving is None else self.backends[self._serving].address,
+            serving_for=self.serving_for,
+            epoch=0,
+            journal=None,
+            reason=self._reason,
+            note=self._note,
+            conflicts=list(self._said),
+            switching_to=self._switching_to,
+            clients=self.traffic.clients,
+            waiting=self.traffic.waiting,
+            failback=self.config.failback,
+            hold=self.config.hold,
+            backends=[backend.snapshot(connections.get(name, 0)) for name, backend in self.backends.items()],
+        )
+
+    # --- what an operator asks ----------------------------------------------------------
+
+    def want(self, backend: str) -> None:
+        """An operator switches to it."""
+        self.wanted = backend
+        self._unfenced = None
+        self.backends[backend].rest_no_more()
+        self.judge()
+
+    def force(self, backend: str) -> None:
+        """Choose `backend` without fencing the former one."""
+        if self._hook is not None:
+            raise LsproxyError(f"{self._doing}: wait for its end, `lsproxy status` shows it")
+        fault = why_not(self.backends[backend].candidate(), self._situation())
+        if fault is not None:
+            raise LsproxyError(f"{backend} {fault}, so it cannot be switched to, not even by force")
+        self.wanted = None
+        self.backends[backend].rest_no_more()
+        self._activate(backend)
+        self.judge()
+
+    @property
+    def switch_seconds(self) -> float:
+        """How long a switch may take that an operator waits for."""
+        config = self.config
+        commands = len(config.on_deactivate) + len(config.on_activate)
+        started = config.hook_timeout if config.on_activate else 0.0
+        return SWITCH_SECONDS + commands * config.hook_timeout * (config.hook_retries + 1) + started
+
+    def given_up(self, backend: str) -> str | None:
+        """Why a switch to `backend` that was wanted is over without success; None while it may still come."""
+        if self.wanted == backend or self._hook is not None:
+            return None
+        if self._unfenced is not None or (self.chosen == backend and self._is_activated):
+            return self._unfenced
+        return self.backends[backend].activation or self._reason
+
+    def why_not(self, backend: str) -> str | None:
+        """Why it could not be switched to: the end of a sentence that begins with its name. None if it could."""
+        return why_not(self.backends[backend].candidate(), self._situation())
+
+    def state(self, backend: str) -> str:
+        """Why it is not used: the end of a sentence that begins with its name."""
+        return state(self.backends[backend].candidate())
+
+    # --- deciding -------------------------------------------------------------------
+
+    def _situation(self) -> Situation:
+        now = self._reactor.seconds()
+        if now >= self._fence_again_at:
+            self._unfenced = None
+        return Situation(
+            now=now,
+            chosen=self.chosen,
+            wanted=self.wanted,
+            failback=Failback(self.config.failback),
+            failback_after=self.config.failback_after,
+            fenced=self._is_fenced,
+            unfenced=self._unfenced,
+            is_activated=self._is_activated,
+            starts_until=self._starts_until,
+            can_activate=bool(self.config.on_activate),
+            shared_name=self.plan.shared_name,
+            refuse_conflict=self.config.conflict == "refuse",
+        )
+
+    def _candidates(self) -> list[Candidate]:
+        return [backend.candidate() for backend in self.backends.values()]
+
+    def _judge_once(self) -> None:
+        candidates, situation = self._candidates(), self._situation()
+        conflict = conflict_of(candidates, situation)
+        self._note_conflicts(() if conflict is None else (conflict,))
+        decision = decide(candidates, situation)
+        if self._hook is not None:
+            self._while_busy(decision)
+            return
+        self._switching_to = None
+        match decision:
+            case Use(backend, note):
+                self._use(backend, note)
+            case Fence(former, heir, meanwhile):
+                if meanwhile is not None:
+                    self._use(meanwhile.backend, meanwhile.note)
+                self._fence(former, heir)
+            case Activate(heir):
+                self._activate(heir)
+            case Nobody(reason, leave):
+                self._halt(reason, leave)
+            case _:
+                assert_never(decision)
+        for one in self.backends.values():
+            if one.admin is Admin.MAINT and one.is_watched:
+                one.stop()
+
+    def _while_busy(self, decision: Use | Fence | Activate | Nobody) -> None:
+        """A command runs: whoever is served may go on, nobody else begins."""
+        used = decision.meanwhile if isinstance(decision, Fence) else decision
+        if not isinstance(used, Use) or used.backend != self._serving:
+            self._halt(self._doing or "", decision.leave if isinstance(decision, Nobody) else None)
+
+    def _use(self, backend: str, note: str | None) -> None:
+        self.backends[backend].rest_no_more()
+        self._starts_until = 0.0
+        former, self._former = self._former, backend
+        self._serve(backend, note, former)
+        if former != backend:
+            self._keep_out_if_lost(former)
+
+    def _fence(self, former: str, heir: str) -> None:
+        self._switching_to = heir
+        hooks = self._hooks("on_deactivate", self.config.on_deactivate)
+        if not hooks.are_there:
+            self._is_fenced = True
+            self._is_news = True
+            return
+        doing = f"{former} is being fenced, so that {heir} may take over"
+        self.announce("fencing", doing, backend=former)
+        self._run(hooks, former, doing, self._fence_ended)
+        if self._serving != former:
+            self._halt(doing)
+
+    def _fence_ended(self, former: str, failure: str | None) -> None:
+        backend = self.backends.get(former)
+        if failure is None:
+            self._is_fenced = self.chosen == former
+            self.announce("fenced", f"{former} was fenced", backend=former)
+            if backend is not None:
+                backend.forget()
+        else:
+            self._unfenced = failure
+            self._fence_again_at = self._reactor.seconds() + FENCE_AGAIN_SECONDS
+            self.wanted = None
+            self.announce("fencing_failed", f"{former} could not be fenced, nothing is switched: {failure}")
+        if backend is not None:
+            backend.fencing = failure or "fenced"
+
+    def _activate(self, heir: str) -> None:
+        self._switching_to = heir
+        self.chosen = heir
+        self._is_fenced = self._is_activated = False
+        self._unfenced = None
+        self._save_soon()
+        self._save()  # before anything is done to it: should this process die now, the heir is the one to be fenced
+        for name in self.backends:
+            if name != heir:
+                self.traffic.cut(name)
+        hooks = self._hooks("on_activate", self.config.on_activate)
+        if not hooks.are_there:
+            self._is_activated = True
+            self._is_news = True
+            return
+        doing = f"{heir} is being activated"
+        self._run(hooks, heir, doing, self._activation_ended)
+        self._halt(doing)
+
+    def _activation_ended(self, heir: str, failure: str | None) -> None:
+        backend = self.backends.get(heir)
+        if backend is None:
+            return
+        backend.activation = failure or "activated"
+        if failure is None:
+            self._is_activated = self.chosen == heir
+            self._starts_until = self._reactor.seconds() + self.config.hook_timeout
+            self.announce("activated", f"{heir} was activated", backend=heir)
+            if not backend.is_answering:
+                backend.forget()
+        else:
+            self.wanted = None
+            backend.rest(f"could not be activated: {failure}")
+            self.announce("activation_failed", f"{heir} could not be activated: {failure}", backend=heir)
+
+    def _hooks(self, key: str, commands: tuple[tuple[str, ...], ...]) -> Hooks:
+        config = self.config
+        return Hooks(self._reactor, key, commands, config.hook_timeout, config.hook_retries)
+
+    def _run(self, hooks: Hooks, name: str, doing: str, ended: Callable[[str, str | None], None]) -> None:
+        first = next(iter(self.config.backends[name].doors.values()))
+        values = {"backend": name, "address": str(first), "host": first.host, "pool": self.name}
+        self._doing = doing
+        self._hook = hooks.run(values).addCallback(self._hook_ended, name, ended)
+        self._hook.addErrback(lambda _: None)  # cancelled
+
+    def _hook_ended(self, failure: str | None, name: str, ended: Callable[[str, str | None], None]) -> None:
+        self._hook = self._doing = None
+        if self._is_running:
+            ended(name, failure)
+            self.judge()
+
+    # --- backends ----------------------------------------------------------------------
+
+    def _take_on(self, plan: RelayPlan) -> None:
+        kept = self._backends
+        self._backends = {}
+        for name, place in plan.places.items():
+            backend = kept.get(name)
+            if backend is None:
+                backend = RelayBackend(self._reactor, name, place, plan.config, self._random, self)
+                backend.admin = Admin(self._remembered.admin.get(name, Admin.READY))
+                backend.is_kept_out = name in self._remembered.kept_out
+            self._backends[name] = backend
+            if self._is_running and backend.admin is not Admin.MAINT:
+                backend.start()
+
+    def _remember(self) -> Remembered:
+        return Remembered(
+            chosen=self.chosen,
+            admin={b.name: b.admin.value for b in self.backends.values() if b.admin is not Admin.READY},
+            kept_out=tuple(b.name for b in self.backends.values() if b.is_kept_out),
+            is_activated=self._is_activated,
+        )
+
+
+def _is_same(before: RelayPlan, after: RelayPlan, name: str) -> bool:
+    """Whether the backend `name` can go on as it is."""
+    old, new = before.config, after.config
+    if name not in new.backends or old.license_file != new.license_file:
+        return False
+    kept = (old.backends[name], old.health, old.binding, old.probe)
+    return kept == (new.backends[name], new.health, new.binding, new.probe)
+
+
+def _is_there(before: RelayPlan, after: RelayPlan, name: str) -> bool:
+    """Whether connections to the backend `name` can go on."""
+    if name not in after.config.backends:
+        return False
+    old, new = before.config.backends[name], after.config.backends[name]
+    return (old.doors, old.tls, old.send_proxy_protocol) == (new.doors, new.tls, new.send_proxy_protocol)
