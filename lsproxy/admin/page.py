@@ -67,10 +67,9 @@ def login_form(problem: str | None = None, status: int = 200) -> Reply:
 
 def _pool(pool: PoolSnapshot) -> str:
     rows = "".join(_backend(backend, pool) for backend in pool.backends)
-    columns = "".join(
-        f"<th scope=col>{name}</th>"
-        for name in ("backend", "address", "health", "role", "epoch", "sessions", "seats", "clients here")
-    )
+    of_status = ("role", "epoch", "sessions", "seats") if pool.kind == "licserver" else ()
+    names = ("backend", "address", "health", *of_status, "clients here")
+    columns = "".join(f"<th scope=col>{name}</th>" for name in names)
     clients = "1 client" if pool.clients == 1 else f"{pool.clients} clients"
     clients += f", {pool.waiting} waiting; failback {escape(pool.failback)}"
     epoch = f" · epoch {pool.epoch}" if pool.journal else ""
@@ -109,11 +108,14 @@ def _backend(backend: BackendSnapshot, pool: PoolSnapshot) -> str:
     health = {"up": "good", "down": "bad"}.get(backend.health, "odd")
     lasting = _duration(backend.changed_for)
     said = backend.said
+    of_status = ["-"] * 4 if said is None else [escape(said.role), str(said.epoch), str(said.sessions), str(said.seats)]
+    if pool.kind != "licserver":
+        of_status = []
     cells = [
         shown + "".join(f'<p class="odd">{escape(text)}</p>' for text in _remarks(backend)),
         f"<code>{escape(backend.address)}</code>",
         f'<span class="{health}">{escape(backend.health)}</span> <span class="faint">{lasting}</span>',
-        *(["-"] * 4 if said is None else [escape(said.role), str(said.epoch), str(said.sessions), str(said.seats)]),
+        *of_status,
         str(backend.connections),
     ]
     return f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"

@@ -1,9 +1,11 @@
 """How is the state of the pools shown in a terminal, as plain lines?"""
 
 from collections.abc import Iterator
+from itertools import compress
 from typing import Any, Final
 
 _COLUMNS: Final = ("BACKEND", "HEALTH", "ROLE", "EPOCH", "ADMIN", "BINDING", "SESSIONS", "SEATS", "CLIENTS", "ADDRESS")
+_OF_EVERY_KIND: Final = tuple(column not in {"ROLE", "EPOCH", "SESSIONS", "SEATS"} for column in _COLUMNS)
 
 Picture = dict[str, Any]
 """A pool as the admin API tells it (`lsproxy.proxy.snapshot.PoolSnapshot`)."""
@@ -21,7 +23,9 @@ def describe(pools: list[Picture]) -> Iterator[str]:
             yield ""
         yield headline(pool)
         rows = [_COLUMNS, *(cells(backend, pool) for backend in pool["backends"])]
-        widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
+        if pool["kind"] != "licserver":
+            rows = [tuple(compress(row, _OF_EVERY_KIND)) for row in rows]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         for row in rows:
             yield "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for remark in remarks(pool):

@@ -1,13 +1,14 @@
 """How does configuration become pools and listeners: which files are read, which endpoints are opened?"""
 
 from collections.abc import Callable, Iterable
+from functools import partial
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IStreamClientEndpoint
 
 from lsproxy.config import model
 from lsproxy.core import outside
-from lsproxy.core.binding import Binding, Unknown
+from lsproxy.core.binding import Binding
 from lsproxy.license.thirdparty import ThirdPartyLicense
 from lsproxy.net.address import Address
 from lsproxy.net.announcing import accept_proxy_protocol, announce
@@ -111,17 +112,15 @@ def _relay_place(
     called = [host, *([] if pool.server_name is None else [pool.server_name])]
     proof = pool.probe.tls or backend.tls
 
-    def bind(is_proven: bool) -> Deferred[Binding]:
-        if license_file is None:
-            return succeed(Unknown("the pool has no license file to look at"))
-        file, is_case_kept = license_file, kind(pool.kind).is_case_kept
+    def bind(file: ThirdPartyLicense, *, is_proven: bool) -> Deferred[Binding]:
+        is_case_kept = kind(pool.kind).is_case_kept
         proven = frozenset({proof.name or host}) if is_proven and proof is not None else None
-        seen = look(reactor, host, proven)
-        return seen.addCallback(
-            lambda what: outside.bind(file, what, backend.hostids, called, is_case_kept=is_case_kept)
+        return look(reactor, host, proven).addCallback(
+            lambda seen: outside.bind(file, seen, backend.hostids, called, is_case_kept=is_case_kept)
         )
 
-    return RelayPlace(ports, _doors(reactor, ports, tls, is_told=is_told), checks, bind)
+    bound = None if license_file is None else partial(bind, license_file)
+    return RelayPlace(ports, _doors(reactor, ports, tls, is_told=is_told), checks, bound)
 
 
 def _doors(

@@ -27,6 +27,8 @@ from lsproxy.proxy.relay.prober import Prober
 from lsproxy.proxy.snapshot import BackendSnapshot
 from lsproxy.proxy.traffic import Target
 
+Bind = Callable[..., Deferred[Binding]]
+
 LOOK_SECONDS = 60.0  # names and network cards move seldom
 FIRST_REST_SECONDS = 5.0
 LONGEST_REST_SECONDS = 60.0
@@ -34,14 +36,15 @@ LONGEST_REST_SECONDS = 60.0
 
 class Place(msgspec.Struct, frozen=True):
     """
-    Where a backend is: its ports by name, the doors for its clients, its checks, and `look`, which fires with how the
-    license file binds to what is seen of it; it is told whether checks pass, so that a certificate proves its name.
+    Where a backend is: its ports by name, the doors for its clients, its checks, and `bind`, which fires with how the
+    license file binds to what is seen of it (None: there is no license file). `bind` is told whether checks pass, so
+    that a certificate proves its name.
     """
 
     ports: Mapping[str, Address]
     doors: Doors
     checks: Checks
-    look: Callable[[bool], Deferred[Binding]]
+    bind: Bind | None
 
 
 class Watching(Protocol):
@@ -69,7 +72,7 @@ class RelayBackend:
         self._reactor = reactor
         self._watching = watching
         self._place = place
-        self._policy = pool.binding
+        self._policy = "off" if place.bind is None else pool.binding
         self.name = name
         self.address = ", ".join(str(address) for address in place.ports.values())
         self.target = Target(name, place.doors)
@@ -216,11 +219,11 @@ class RelayBackend:
     def _look(self) -> None:
         now = self._reactor.seconds()
         is_due = self._looked_at is None or now - self._looked_at >= LOOK_SECONDS
-        if self._policy == "off" or self._is_looking or not is_due:
+        if self._policy == "off" or self._place.bind is None or self._is_looking or not is_due:
             return
         self._is_looking = True
         self._looked_at = now
-        self._place.look(self.is_answering).addCallbacks(self._seen, self._not_seen)
+        self._place.bind(is_proven=self.is_answering).addCallbacks(self._seen, self._not_seen)
 
     def _seen(self, binding: Binding) -> None:
         self._is_looking = False

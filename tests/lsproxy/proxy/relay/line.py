@@ -196,4 +196,11 @@ class Line:
         for server in (self.a, self.b):
             server.kill()
         await self.traffic.stop()
-        await self.turns(0.01)
+        await self.until(self.is_empty)
+
+    def is_empty(self):
+        """Whether nothing is left of any connection."""
+        relays, traffic = self.relays, self.traffic
+        timed = (relays.unanswered, relays.stalled, relays.closing, relays.young)
+        left = [*(one for deadlines in timed for one in deadlines._since), *self.listener._sources]
+        return not (left or traffic.clients or traffic.waiting or traffic._dials or self.listener.connections)

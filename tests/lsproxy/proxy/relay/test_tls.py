@@ -50,9 +50,6 @@ def lines():
     yield made
     for line in made:
         pytest_twisted.blockon(Deferred.fromCoroutine(line.stop()))
-        assert line.traffic.clients == 0
-        assert line.listener.connections == 0
-        assert not line.relays.stalled._since
 
 
 async def secured_client(line, authority):
