@@ -4,6 +4,7 @@ How is one connection made: name looked up, addresses tried in turn, within a ti
 Invariant: the Deferred of an attempt fires once; whatever comes after that closes.
 """
 
+import errno
 import ipaddress
 import socket
 from collections.abc import Callable
@@ -28,6 +29,8 @@ from lsproxy.net.deadlines import Deadlines
 from lsproxy.net.eager import Eager
 from lsproxy.net.reactor import BoottimeReactor
 from lsproxy.net.transport import Transport
+
+_SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
 
 
 class Attempt:
@@ -122,6 +125,11 @@ def is_numeric(host: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def is_shortage(error: BaseException | None) -> bool:
+    """Whether a connection failed because this machine has run out of something, which says nothing of the server."""
+    return getattr(error, "osError", None) in _SHORTAGES
 
 
 def _connect_error(error: BaseException) -> BaseException:

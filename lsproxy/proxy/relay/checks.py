@@ -15,7 +15,7 @@ from lsproxy.net.address import Address
 from lsproxy.net.reactor import BoottimeReactor
 from lsproxy.net.tls import client_tls, wrap_client
 from lsproxy.proxy.relay.commandprobe import CommandProbe
-from lsproxy.proxy.relay.portcheck import Failed, Passed, PortCheck, Result
+from lsproxy.proxy.relay.portcheck import Failed, Passed, PortCheck, Result, Undecided
 
 
 class Checks:
@@ -97,7 +97,7 @@ class _Round:
                 self._seconds = max(self._seconds, seconds)
                 if not self._left:
                     self.result.callback(Passed(self._seconds))
-            case Failed():
+            case Failed() | Undecided():
                 self._cancelled(self.result)
                 self.result.callback(result)
 

@@ -106,6 +106,7 @@ class RelayPool(Pool):
         self.plan = plan
         self.config = plan.config
         self.traffic.hold = plan.config.hold
+        self._relays.unanswered.seconds = plan.config.health.timeout
         gone = [name for name in self.backends if not _is_same(before, plan, name)]
         if self._serving in gone:
             self._halt(f"{self._serving} was changed or taken out by a reload")

@@ -29,6 +29,7 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from lsproxy.net.dialing import is_shortage
 from lsproxy.net.tls import HandshakeError
 from lsproxy.proxy.dialling import OneProtocol
 from lsproxy.proxy.wire import Wire
@@ -54,7 +55,13 @@ class Failed(msgspec.Struct, frozen=True):
     is_certain: bool
 
 
-Result = Passed | Failed
+class Undecided(msgspec.Struct, frozen=True):
+    """It could not be asked, for want of something on this machine: that says nothing of it."""
+
+    reason: str
+
+
+Result = Passed | Failed | Undecided
 
 
 class PortCheck:
@@ -148,6 +155,9 @@ class _Visit(Protocol):
             self._accepted()
 
     def _not_connected(self, failure: Failure) -> None:
+        if is_shortage(failure.value):
+            self._finish(Undecided(f"{self._port.place}: {_why_not(failure)}"))
+            return
         self._fail(_why_not(failure), is_certain=failure.check(ConnectionRefusedError) is not None)
 
     def _ended(self) -> None:

@@ -19,9 +19,10 @@ from lsproxy.core import rhythm as beat
 from lsproxy.core.health import Down
 from lsproxy.core.rhythm import Rhythm, Timing
 from lsproxy.proxy.relay.commandprobe import Ill, Unknown, Verdict
-from lsproxy.proxy.relay.portcheck import Failed, Passed, Result
+from lsproxy.proxy.relay.portcheck import Failed, Passed, Result, Undecided
 
 JITTER: Final = 0.1
+REMIND_SECONDS: Final = 60.0
 
 log = Logger()
 
@@ -84,6 +85,7 @@ class Prober:
         self._open: dict[int, _Open] = {}
         self._waiting: list[Deferred[bool]] = []
         self._timer: IDelayedCall | None = None
+        self._undecided_said: float | None = None
         self.is_running = False
         self.latency: float | None = None
         """Seconds that the last passed check took; None before the first one."""
@@ -162,8 +164,19 @@ class Prober:
                 self.latency = seconds
                 waiting += self._discard([older for older in self._open if older < number])
                 is_well = self._answered(number)
+            case Undecided(reason):
+                self._rhythm = beat.withheld(self._rhythm, number)
+                self._plan()
+                self._say_undecided(reason)
+                is_well = True
         for answer in waiting:
             answer.callback(is_well and self.is_running)
+
+    def _say_undecided(self, reason: str) -> None:
+        now = self._reactor.seconds()
+        if self._undecided_said is None or now - self._undecided_said >= REMIND_SECONDS:
+            self._undecided_said = now
+            log.warn("no check can be made, what was known of the servers goes on to count: {reason}", reason=reason)
 
     def _answered(self, number: int) -> bool:
         """All ports have. Whether the command has nothing against it."""

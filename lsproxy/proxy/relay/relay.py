@@ -16,7 +16,6 @@ or not the one in use any more, the next one is sought. A client that has said n
 to lose: it is not worth a check.
 """
 
-import errno
 from collections.abc import Callable
 from typing import cast
 
@@ -34,6 +33,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from lsproxy.net.deadlines import Deadlines
+from lsproxy.net.dialing import is_shortage
 from lsproxy.proxy.accesslog import EndedBy
 from lsproxy.proxy.arrival import Arrival, ended_by
 from lsproxy.proxy.dialling import OneProtocol
@@ -43,7 +43,6 @@ from lsproxy.proxy.wire import Wire
 
 KEPT_BYTES = 65_536
 REMIND_SECONDS = 60.0
-SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
 STALL_SECONDS = 60.0  # that one side may leave unread what is there for it
 YOUNG_SECONDS = 1.0  # before the kernel is told to probe the server
 CLOSING_SECONDS = 5.0  # that a close of this side's own may take
@@ -349,7 +348,7 @@ class Relay:
     def _not_connected(self, failure: Failure, leg: Leg) -> None:
         if leg is not self._leg or leg.relay is None:
             return
-        if getattr(failure.value, "osError", None) in SHORTAGES:  # that is not the server's fault
+        if is_shortage(failure.value):  # that is not the server's fault
             self._relays.say_shortage(failure.getErrorMessage())
             self._drop_leg()
             self._abort("lsproxy")

@@ -1,5 +1,6 @@
 """Checks of real servers on loopback: those that answer, and each way not to."""
 
+import errno
 import gc
 import os
 import signal
@@ -13,7 +14,7 @@ import pytest
 import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred, fail
-from twisted.internet.error import ConnectError
+from twisted.internet.error import ConnectError, getConnectError
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
@@ -30,7 +31,7 @@ from lsproxy.net.proxyprotocol import LOCAL_HEADER
 from lsproxy.net.tls import server_tls, wrap_server
 from lsproxy.proxy.relay import portcheck
 from lsproxy.proxy.relay.checks import build_checks
-from lsproxy.proxy.relay.portcheck import EXPECT_BYTES, Failed, Passed
+from lsproxy.proxy.relay.portcheck import EXPECT_BYTES, Failed, Passed, Undecided
 from tests.lsproxy.net.conftest import Authority
 
 LOOPBACK = "127.0.0.1"
@@ -376,6 +377,18 @@ async def test_a_name_that_is_not_known():
 async def test_no_route():
     """What the system says of the path is the reason."""
     assert await reason_of(checks_of(Address("255.255.255.255", 9))) == "255.255.255.255:9: Network is unreachable"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_shortage_on_this_machine_is_no_failure():
+    """Without a descriptor for the check nothing is known of the server."""
+
+    class Door:
+        def connect(self, _factory):
+            return fail(getConnectError((errno.EMFILE, "Too many open files")))
+
+    undecided = await checks_of(Address(LOOPBACK, 9), door=lambda _endpoint: Door()).ask()
+    assert undecided == Undecided(f"{LOOPBACK}:9: Too many open files")
 
 
 @pytest_twisted.ensureDeferred

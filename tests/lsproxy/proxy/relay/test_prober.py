@@ -13,13 +13,13 @@ from twisted.internet.task import Clock, deferLater
 from twisted.logger import globalLogPublisher
 
 from lsproxy.config import model
-from lsproxy.core.health import Down, Unchecked, check_failed, check_passed
+from lsproxy.core.health import Down, Unchecked, Up, check_failed, check_passed
 from lsproxy.core.rhythm import Timing
 from lsproxy.net.address import Address
 from lsproxy.net.endpoints import client_endpoint
 from lsproxy.proxy.relay.checks import build_checks
 from lsproxy.proxy.relay.commandprobe import Ill, Unknown, Well
-from lsproxy.proxy.relay.portcheck import Failed, Passed
+from lsproxy.proxy.relay.portcheck import Failed, Passed, Undecided
 from lsproxy.proxy.relay.prober import Prober
 
 LOOPBACK = "127.0.0.1"
@@ -157,6 +157,18 @@ def test_refused():
     assert heard.said == ["passed"] + [("vendor: refused", True)] * 3
     assert isinstance(heard.health, Down)
     assert checks.count == 4
+
+
+def test_a_shortage_here_says_nothing_of_the_server():
+    """A check that could not be made moves nothing, and leaves what a connection met to be the server's will."""
+    clock, checks, heard, prober = probing(always=Passed(0.1))
+    checks.always = Undecided("vendor: Too many open files")
+    answer = answered(prober.verify())
+    clock.pump([1.0] * 20)
+    assert checks.count > 5
+    assert heard.said == ["passed"]
+    assert isinstance(heard.health, Up)
+    assert answer == [True]
 
 
 def test_a_pass_ends_older_checks():
