@@ -14,8 +14,8 @@ ONLY = ""
 class Doors(Protocol):
     """The ports of one backend by name."""
 
-    def endpoint(self, port: str, ends: Ends) -> IStreamClientEndpoint:
-        """Where a client's connection with these `ends` goes on."""
+    def endpoint(self, port: str, ends: Callable[[], Ends]) -> IStreamClientEndpoint:
+        """Where a client's connection goes on; `ends` says which ends that has, to doors that pass it on."""
 
 
 class PlainDoors:
@@ -24,8 +24,8 @@ class PlainDoors:
     def __init__(self, endpoints: Mapping[str, IStreamClientEndpoint]) -> None:
         self._endpoints = endpoints
 
-    def endpoint(self, port: str, ends: Ends) -> IStreamClientEndpoint:  # noqa: ARG002 - nobody is told of them
-        """Where a client's connection with these `ends` goes on."""
+    def endpoint(self, port: str, ends: Callable[[], Ends]) -> IStreamClientEndpoint:  # noqa: ARG002 - nobody is told
+        """Where a client's connection goes on."""
         return self._endpoints[port]
 
 
@@ -35,6 +35,6 @@ class AnnouncingDoors:
     def __init__(self, announce: Callable[[str, Ends], IStreamClientEndpoint]) -> None:
         self._announce = announce
 
-    def endpoint(self, port: str, ends: Ends) -> IStreamClientEndpoint:
+    def endpoint(self, port: str, ends: Callable[[], Ends]) -> IStreamClientEndpoint:
         """Where a client's connection with these `ends` goes on."""
-        return self._announce(port, ends)
+        return self._announce(port, ends())

@@ -32,6 +32,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from lsproxy.core.replay import Answer, Drop, Move, Opened, Parting, Replay, Stage
+from lsproxy.net.ends import Ends
 from lsproxy.proxy.accesslog import EndedBy
 from lsproxy.proxy.arrival import Arrival, ended_by
 from lsproxy.proxy.dialling import OneProtocol
@@ -207,8 +208,7 @@ class Session:
             return
         self._leg = leg = Leg(self._reactor, target.backend, self)
         self._served_by = target.backend
-        ends = self._arrival.ends(cast("ITransport", self.transport))
-        self._dial = dial = target.doors.endpoint(ONLY, ends).connect(OneProtocol(leg))
+        self._dial = dial = target.doors.endpoint(ONLY, self._ends).connect(OneProtocol(leg))
         dial.addErrback(self._not_connected, leg)
 
     def leave(self) -> None:
@@ -412,6 +412,9 @@ class Session:
         if not self._is_closing:
             self._write(said)
         self._give_back_dial(is_open=False)
+
+    def _ends(self) -> Ends:
+        return self._arrival.ends(cast("ITransport", self.transport))
 
     def _give_back_dial(self, *, is_open: bool) -> None:
         if self._has_dial:

@@ -34,6 +34,7 @@ from zope.interface import implementer
 
 from lsproxy.net.deadlines import Deadlines
 from lsproxy.net.dialing import is_shortage
+from lsproxy.net.ends import Ends
 from lsproxy.proxy.accesslog import EndedBy
 from lsproxy.proxy.arrival import Arrival, ended_by
 from lsproxy.proxy.dialling import OneProtocol
@@ -214,8 +215,7 @@ class Relay:
         self._drop_leg()
         self._has_dial = True
         self._leg = leg = Leg(target.backend, self)
-        ends = self._arrival.ends(cast("ITransport", self.transport))
-        leg.dial = target.doors.endpoint(self._arrival.port, ends).connect(OneProtocol(leg))
+        leg.dial = target.doors.endpoint(self._arrival.port, self._ends).connect(OneProtocol(leg))
         leg.dial.addErrback(self._not_connected, leg)
 
     def leave(self) -> None:
@@ -365,6 +365,9 @@ class Relay:
             self._relays.young.discard(leg)
             self._relays.unanswered.discard(self)
         self._give_back_dial(is_open=False)
+
+    def _ends(self) -> Ends:
+        return self._arrival.ends(cast("ITransport", self.transport))
 
     def _give_back_dial(self, *, is_open: bool) -> None:
         if self._has_dial:
