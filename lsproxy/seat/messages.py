@@ -148,6 +148,13 @@ class Register(msgspec.Struct, tag_field="op", tag="register"):
     hostids: Annotated[list[Text], Meta(min_length=1, max_length=64)]
 
 
+class Unregister(msgspec.Struct, tag_field="op", tag="unregister"):
+    """Operator: this primary's redundant server, by default whichever is registered, is to be none any more."""
+
+    id: Id
+    name: Name | None = None
+
+
 class RequestKey(msgspec.Struct, tag_field="op", tag="request_key"):
     """Operator: the key with which the vendor is asked for more hours."""
 
@@ -162,7 +169,9 @@ class Activate(msgspec.Struct, tag_field="op", tag="activate"):
 
 
 SessionRequest = Checkout | Checkin | Heartbeat | Bye
-OperatorRequest = Takeover | StandDown | Reread | Install | Remove | Stop
+OperatorRequest = (
+    Takeover | StandDown | Reread | Install | Remove | Stop | Register | Unregister | RequestKey | Activate
+)
 Request = Hello | SessionRequest | Status | Usage | OperatorRequest
 
 
@@ -257,8 +266,8 @@ class TookOver(msgspec.Struct):
 class Registration(msgspec.Struct):
     """
     The reply to `register`: what a redundant server needs to know of its primary `backend` at `address`. `license` is
-    the text in force, `journal` where it is kept as a configuration says it; `ttl`, `heartbeat` and `resume` in
-    seconds; `now` RFC 3339 UTC.
+    the text in force, `vendor_keys` the public keys (PEM) it is checked with, `journal` where all is kept as a
+    configuration says it; `ttl`, `heartbeat` and `resume` in seconds.
     """
 
     id: int
@@ -267,11 +276,11 @@ class Registration(msgspec.Struct):
     address: str
     hostids: list[str]
     license: str
+    vendor_keys: dict[str, str]
     journal: str
     ttl: float
     heartbeat: float
     resume: float
-    now: str
     ok: bool = True
 
 
@@ -447,8 +456,6 @@ def _explain(line: bytes, problem: str) -> Refusal:
         return Refusal(0, "bad_request", "a request needs an `id`, an integer from 1 to 2^53-1")
     if not envelope.op:
         return Refusal(envelope.id, "bad_request", "a request needs an `op`, such as checkout or heartbeat")
-    if envelope.op in _RESERVED:
-        return Refusal(envelope.id, "unknown_op", f"{envelope.op} is reserved and not served by this release")
     if envelope.op not in _OPS:
         return Refusal(envelope.id, "unknown_op", f"{envelope.op[:64]!r} is no operation of {PROTOCOL}")
     for pattern, sentence in _PATTERNS.items():
@@ -456,7 +463,6 @@ def _explain(line: bytes, problem: str) -> Refusal:
     return Refusal(envelope.id, "bad_request", f"{envelope.op}: {problem}")
 
 
-_RESERVED = frozenset({"register", "request_key", "activate"})
 _PATTERNS = {
     SESSION_PATTERN: "expected 32 hex digits",
     VERSION_PATTERN: "expected a version: one to eight numbers joined by dots",

@@ -151,7 +151,7 @@ class RelayBackend:
         """The facts for `core.succession`."""
         bar = None
         if self._policy == "enforce" and isinstance(self._binding, Unbound):
-            bar = f"not bound: {self._binding.reason}"
+            bar = "the license file is not bound to it"
         return Candidate(
             name=self.name,
             health=self._health,
