@@ -6,6 +6,7 @@ addresses listened on. What fails while preparing leaves everything as it was.
 """
 
 import hashlib
+import resource
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from lsproxy.errors import LsproxyError
 from lsproxy.net.reactor import BoottimeReactor
 from lsproxy.proxy.accesslog import AccessLog
 from lsproxy.proxy.build import Plan, build_listener, build_pool, plan_pool
-from lsproxy.proxy.listener import Listener
+from lsproxy.proxy.listener import Listener, Room
 from lsproxy.proxy.memory import PoolMemory
 from lsproxy.proxy.operator import Operator
 from lsproxy.proxy.pool import Announce, Pool
@@ -47,6 +48,7 @@ class Services:
     ) -> None:
         self._reactor = reactor
         self._access_log = access_log
+        self._room = Room(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
         self._memory = memory
         self._random = random
         self._announce = announce
@@ -126,7 +128,7 @@ class Services:
 
     def _build(self, name: str, config: model.LsproxyConfig, pools: Mapping[str, Pool]) -> Listener:
         listener = config.listen[name]
-        return build_listener(self._reactor, name, listener, pools[listener.pool], self._access_log)
+        return build_listener(self._reactor, name, listener, pools[listener.pool], self._access_log, self._room)
 
     async def _listen(self, listeners: Mapping[str, Listener]) -> dict[str, Listener]:
         """All of them, or none."""

@@ -99,8 +99,6 @@ def _read_kept_secret_path(text: str, folder: Path) -> Path:
 
 def _read_database(text: str, folder: Path) -> Path:
     scheme, colon, rest = text.partition(":")
-    if scheme == "etcd":
-        raise UnfitValueError("etcd is not built in this release, it must be sqlite:///PATH")
     # The scheme alone is repeated: a URL may hold a password.
     if scheme != "sqlite" or not colon or rest.startswith("//") != rest.startswith("///"):
         raise UnfitValueError("must be sqlite:///ABSOLUTE/PATH, or sqlite:PATH from this file's folder")

@@ -121,6 +121,9 @@ def decide(candidates: Sequence[Candidate], situation: Situation) -> Decision:
         return _switch(holder, heir, last_resort, situation)
     if is_pending and situation.fenced:
         return Activate(holder.name)
+    reserve = [one for one in _reserve(candidates, situation) if one is not holder]
+    if last_resort is None and reserve:
+        return _switch(holder, reserve[0], None, situation)
     if last_resort is not None:
         return last_resort
     reason = "; ".join(f"{candidate.name} {state(candidate)}" for candidate in candidates)
@@ -182,6 +185,7 @@ def _first_choice(candidates: Sequence[Candidate], situation: Situation) -> Deci
         if isinstance(candidate.health, Up) and why_not_chosen(candidate) is None:
             break
     able = sorted(_able(candidates, situation), key=lambda c: not isinstance(c.health, Up))
+    able = able or _reserve(candidates, situation)
     if able:
         return Activate(able[0].name)
     return Nobody("; ".join(f"{candidate.name} {state(candidate)}" for candidate in candidates))
@@ -237,6 +241,13 @@ def _by_turn(candidates: Sequence[Candidate], holder: Candidate, situation: Situ
 def _able(candidates: Iterable[Candidate], situation: Situation) -> list[Candidate]:
     """Those that may be activated now; one that rests after a failure only answers again when it is looked at."""
     return [c for c in candidates if why_not(c, situation) is None and c.rests_until <= situation.now]
+
+
+def _reserve(candidates: Iterable[Candidate], situation: Situation) -> list[Candidate]:
+    """Those that are drained or kept out, and better than nothing."""
+    return [
+        c for c in candidates if isinstance(c.health, Up) and _why_never(c) is None and c.rests_until <= situation.now
+    ]
 
 
 def _why_never(candidate: Candidate) -> str | None:

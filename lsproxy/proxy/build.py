@@ -22,7 +22,7 @@ from lsproxy.proxy.backend import Place
 from lsproxy.proxy.doors import ONLY, AnnouncingDoors, Doors, PlainDoors
 from lsproxy.proxy.kinds import kind, read_licenses
 from lsproxy.proxy.licenses import Licenses
-from lsproxy.proxy.listener import Limits, Listener, Taker
+from lsproxy.proxy.listener import Limits, Listener, Room, Taker
 from lsproxy.proxy.memory import PoolMemory
 from lsproxy.proxy.pool import Announce
 from lsproxy.proxy.relay.backend import Place as RelayPlace
@@ -64,7 +64,7 @@ def build_pool(
 
 
 def build_listener(
-    reactor: BoottimeReactor, name: str, config: model.Listener, pool: Taker, access_log: AccessLog | None
+    reactor: BoottimeReactor, name: str, config: model.Listener, pool: Taker, access_log: AccessLog | None, room: Room
 ) -> Listener:
     """The listener `name` for `pool`, not yet started. Raises LsproxyError for TLS files that cannot be used."""
     endpoint = server_endpoint(reactor, config.address.host, config.address.port)
@@ -81,6 +81,7 @@ def build_listener(
         port=config.port or ONLY,
         limits=Limits(config.max_connections, config.max_per_source, config.allow),
         record=None if access_log is None else access_log.record,
+        room=room,
     )
 
 

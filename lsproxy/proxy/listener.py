@@ -1,5 +1,6 @@
 """Where do clients of a pool connect, and who of them is let in?"""
 
+import sys
 from collections import Counter
 from collections.abc import Callable
 from typing import Literal, Protocol
@@ -27,8 +28,10 @@ from lsproxy.proxy.arrival import Arrival
 
 REMIND_SECONDS = 60.0  # refusals for one reason are said no more often than this, with their number
 
-Refusal = Literal["allow", "max_connections", "max_per_source"]
-"""Why a client is not let in: the key of the configuration that says so."""
+Refusal = Literal["allow", "max_connections", "max_per_source", "descriptors"]
+"""Why a client is not let in: the key of the configuration that says so, or the want of descriptors."""
+
+OTHER_DESCRIPTORS = 256  # for checks, the panel, files and commands
 
 log = Logger()
 
@@ -42,6 +45,17 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 NO_LIMITS = Limits()
+
+
+class Room:
+    """
+    How many connections there may be of all listeners together, of a process that may have `descriptors`: a client
+    that is let in needs one for its server too.
+    """
+
+    def __init__(self, descriptors: int) -> None:
+        self.most = max(1, (descriptors - OTHER_DESCRIPTORS) // 2)
+        self.taken = 0
 
 
 class Taker(Protocol):
@@ -59,7 +73,7 @@ class Taker(Protocol):
 class Listener:
     """
     The listener `name` of the configuration, on `endpoint`, for the port `port` of the backends of `pool`. `record` is
-    told of every connection when it has ended.
+    told of every connection when it has ended; `room` is shared with other listeners.
 
     Clients are known by the address that `endpoint` tells, or the PROXY protocol behind it. `connections` are there
     now, `accepted` counts all of them since the start, `refused` those that were not let in, by reason.
@@ -75,6 +89,7 @@ class Listener:
         port: str = "",
         limits: Limits = NO_LIMITS,
         record: Callable[[Ended], None] | None = None,
+        room: Room | None = None,
     ) -> None:
         self._reactor = reactor
         self._endpoint = endpoint
@@ -82,6 +97,7 @@ class Listener:
         self._backend_port = port
         self._limits = limits
         self._record = record
+        self._room = room or Room(sys.maxsize)
         self._port: IListeningPort | None = None
         self._sources: Counter[str] = Counter()
         self._said: dict[Refusal, float] = {}
@@ -118,6 +134,7 @@ class Listener:
             return _Refused()
         protocol = self._pool.connection(Arrival(self, addr, self._backend_port, self._reactor.seconds()))
         self.connections += 1
+        self._room.taken += 1
         if self._limits.max_per_source:
             self._sources[addr.host] += 1
         return protocol
@@ -131,6 +148,7 @@ class Listener:
     def over(self, arrival: Arrival, backend: str | None, received: int, sent: int, ended: EndedBy) -> None:
         """A connection has ended."""
         self.connections -= 1
+        self._room.taken -= 1
         client = arrival.client
         if self._limits.max_per_source:
             self._sources[client.host] -= 1
@@ -146,6 +164,8 @@ class Listener:
             return "allow"
         if self.connections >= limits.max_connections:
             return "max_connections"
+        if self._room.taken >= self._room.most:
+            return "descriptors"
         if limits.max_per_source and self._sources[host] >= limits.max_per_source:
             return "max_per_source"
         return None
@@ -170,10 +190,12 @@ class Listener:
                 why = f"there are {self._limits.max_connections} connections already"
             case "max_per_source":
                 why = f"there are {self._limits.max_per_source} connections of its address already"
+            case "descriptors":
+                why = f"this process has descriptors for {self._room.most} clients, raise its limit (LimitNOFILE)"
         log.warn(
-            "listen.{listener}.{key}: {client} was refused{others}: {why}",
+            "listen.{listener}{key}: {client} was refused{others}: {why}",
             listener=self.name,
-            key=refusal,
+            key="" if refusal == "descriptors" else f".{refusal}",
             client=_text(client),
             others=f", and so were {unsaid} others since this was said last" if unsaid else "",
             why=why,

@@ -149,7 +149,7 @@ class Register(msgspec.Struct, tag_field="op", tag="register"):
 
 
 class Unregister(msgspec.Struct, tag_field="op", tag="unregister"):
-    """Operator: this primary's redundant server, by default whichever is registered, is to be none any more."""
+    """Operator: the server `name`, by default whichever it is, is this primary's redundant server no more."""
 
     id: Id
     name: Name | None = None

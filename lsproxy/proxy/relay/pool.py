@@ -173,8 +173,10 @@ class RelayPool(Pool):
         """Why a switch to `backend` that was wanted is over without success; None while it may still come."""
         if self.wanted == backend or self._hook is not None:
             return None
-        if self._unfenced is not None or (self.chosen == backend and self._is_activated):
-            return self._unfenced
+        if self._unfenced is not None:
+            return f"{self.chosen} could not be fenced, nothing is switched: {self._unfenced}"
+        if self.chosen == backend and self._is_activated:
+            return None
         return self.backends[backend].activation or self._reason
 
     def why_not(self, backend: str) -> str | None:

@@ -260,13 +260,18 @@ def test_a_third_partys_pool_has_its_own_defaults(folder: Path):
         (
             'vendor: "fn-b:27001"',
             'vendr: "fn-b:27001"',
-            "9: pools.mcad.backends.fn-b.ports: must be those of fn-a: lmgrd, vendor; all ports of a server move together",
+            (
+                "9: pools.mcad.backends.fn-b.ports: must be those of fn-a: lmgrd, vendor; "
+                "all ports of a server move together"
+            ),
         ),
         (
             '"fn-b:27001"',
             '"fn-a:27001"',
-            "9: pools.mcad.backends.fn-b.ports.vendor: fn-a:27001 is the address of pools.mcad.backends.fn-a.ports too,"
-            " two backends must be two servers",
+            (
+                "9: pools.mcad.backends.fn-b.ports.vendor: fn-a:27001 is the address of pools.mcad.backends.fn-a.ports "
+                "too, two backends must be two servers"
+            ),
         ),
         (
             'fn-b: {ports: {lmgrd: "fn-b:27000", vendor: "fn-b:27001"}}',
@@ -286,7 +291,10 @@ def test_a_third_partys_pool_has_its_own_defaults(folder: Path):
         (
             "{backend}",
             "{backnd}",
-            "11: pools.mcad.on_activate: {backnd} stands for nothing here, known are: {address}, {backend}, {host}, {pool}",
+            (
+                "11: pools.mcad.on_activate: {backnd} stands for nothing here, "
+                "known are: {address}, {backend}, {host}, {pool}"
+            ),
         ),
         (
             '[["start-standby", "{backend}"]]',

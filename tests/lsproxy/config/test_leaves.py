@@ -114,9 +114,9 @@ def test_a_database_names_a_file(folder: Path):
     ] * 3
 
 
-def test_etcd_is_known_and_not_built(folder: Path):
-    """A later release has it; this one says so."""
-    expected = "etcd is not built in this release, it must be sqlite:///PATH"
+def test_another_scheme_is_no_database_of_ours(folder: Path):
+    """What else is written there is not repeated: it may hold a password."""
+    expected = "must be sqlite:///ABSOLUTE/PATH, or sqlite:PATH from this file's folder"
     assert refusal(leaves.Database, "etcd://a:2379,b:2379/prefix", folder) == expected
 
 

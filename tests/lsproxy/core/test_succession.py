@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from lsproxy.core.choice import Admin, Failback
 from lsproxy.core.health import Down, Unchecked, Up
-from lsproxy.core.succession import Activate, Candidate, Fence, Nobody, Situation, Use, decide, why_not
+from lsproxy.core.succession import Activate, Candidate, Fence, Nobody, Situation, Use, decide
 
 
 def candidate(name, health=None, **facts):
@@ -114,6 +114,16 @@ def test_drain_and_maint():
     assert told(decide([resting], situation("a"))) == "nobody: a is in maint, leave a"
 
 
+def test_one_that_is_drained_or_kept_out_is_better_than_nothing():
+    """When the chosen one is lost and nobody else is left, it takes over all the same, and that is said."""
+    lost = candidate("a", Down())
+    for other in (candidate("b", admin=Admin.DRAIN), candidate("b", is_kept_out=True)):
+        assert told(decide([lost, other], situation("a"))) == "fence a for b"
+        assert told(decide([lost, other], situation("a", fenced=True))) == "activate b"
+        assert told(decide([lost, other], situation("b"))).endswith("and is served for want of another)")
+        assert told(decide([lost, other], situation())) == "activate b"
+
+
 def test_an_unbound_one_gets_no_clients():
     """A backend that the license does not bind is left, and never chosen."""
     unbound = candidate("a", bar="not bound: it wants lic-1")
@@ -196,7 +206,8 @@ def test_nobody_else_is_activated_before_the_chosen_one_is_fenced(candidates, st
     if isinstance(decision, Activate):
         assert state.fenced or decision.heir == state.chosen or state.chosen not in {one.name for one in candidates}
         (heir,) = [one for one in candidates if one.name == decision.heir]
-        assert why_not(heir, state) is None
+        assert heir.bar is None
+        assert heir.admin is not Admin.MAINT
 
 
 @given(_candidates, _situations)

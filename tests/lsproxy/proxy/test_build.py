@@ -10,6 +10,7 @@ from lsproxy.net.endpoints import client_endpoint
 from lsproxy.net.tls import client_tls, server_tls, wrap_client, wrap_server
 from lsproxy.proxy.build import build_listener, plan_pool
 from lsproxy.proxy.dialling import OneProtocol
+from lsproxy.proxy.listener import Room
 from tests.lsproxy.net.conftest import Authority
 from tests.lsproxy.proxy.conftest import Client
 from tests.lsproxy.proxy.test_session import scenario, session
@@ -33,7 +34,7 @@ async def test_tls_on_both_legs(world, tmp_path):
     config = model.Listener(
         address=Address(NAME, 0), pool="acme", tls=model.ServerTls(certificate=certificate, key=key)
     )
-    listener = build_listener(reactor, "secure", config, world.pool, None)
+    listener = build_listener(reactor, "secure", config, world.pool, None, Room(1024))
     port = (await listener.start()).getHost().port
     endpoint = wrap_client(reactor, client_endpoint(reactor, NAME, port), client_tls(NAME, authority.file))
     client = await endpoint.connect(OneProtocol(Client()))

@@ -15,7 +15,6 @@ from lsproxy.proxy.session import Session
 from lsproxy.proxy.traffic import Target, Traffic
 from lsproxy.seat.messages import HELLO_SECONDS
 
-
 CLIENT = IPv4Address("TCP", "192.0.2.1", 40_000)
 HOST = IPv4Address("TCP", "192.0.2.10", 27_000)
 

@@ -10,6 +10,7 @@ from twisted.logger import globalLogPublisher
 
 from lsproxy.net.announcing import accept_proxy_protocol
 from lsproxy.net.network import parse_network
+from lsproxy.proxy.listener import OTHER_DESCRIPTORS, Room
 from tests.lsproxy.proxy.relay.line import Line
 
 
@@ -83,6 +84,23 @@ async def test_no_more_than_max_per_source(line):
     other.close()
     first.reset()
     await line.until(lambda: len(line.records) >= 2)
+
+
+@pytest_twisted.ensureDeferred
+async def test_no_more_than_there_are_descriptors_for(line, warnings):
+    """Each client needs two, so that who is let in can be served; a place that is given back is there again."""
+    room = Room(OTHER_DESCRIPTORS + 3)
+    await line.listen(room=room)
+    first, _ = await line.pair()
+    second = line.client()
+    assert await line.ended(second) == "RST"
+    assert line.listener.refused == {"descriptors": 1}
+    assert len(warnings) == 1
+    assert warnings[0].endswith("this process has descriptors for 1 clients, raise its limit (LimitNOFILE)")
+    first.reset()
+    await line.recorded(2)
+    assert room.taken == 0
+    await line.pair()
 
 
 @pytest_twisted.ensureDeferred

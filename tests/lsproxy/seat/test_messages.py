@@ -33,7 +33,7 @@ WRONG = [
     (b'{"id":9007199254740992,"op":"status"}', 0, "bad_request", "needs an `id`"),
     (b'{"id":7}', 7, "bad_request", "needs an `op`"),
     (b'{"id":7,"op":"dance"}', 7, "unknown_op", "'dance' is no operation of seat/1"),
-    (b'{"id":7,"op":"register"}', 7, "unknown_op", "register is reserved"),
+    (b'{"id":7,"op":"register"}', 7, "bad_request", "missing required field `name`"),
     (b'{"id":7,"op":"checkout"}', 7, "bad_request", "checkout: Object missing required field `feature`"),
     (b'{"id":7,"op":"checkout","feature":""}', 7, "bad_request", "$.feature"),
     (b'{"id":7,"op":"checkout","feature":"cad","count":0}', 7, "bad_request", "$.count"),

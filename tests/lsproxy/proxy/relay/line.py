@@ -118,7 +118,7 @@ class Line:
         self.verified.append(backend)
         return self.verdict if isinstance(self.verdict, Deferred) else succeed(self.verdict)
 
-    async def listen(self, wrap=None, **limits):
+    async def listen(self, wrap=None, room=None, **limits):
         endpoint = server_endpoint(reactor, LOOPBACK, 0)
         self.listener = Listener(
             reactor,
@@ -127,6 +127,7 @@ class Line:
             self,
             limits=Limits(**limits),
             record=self.records.append,
+            room=room,
         )
         self.port = (await self.listener.start()).getHost().port
         self.traffic.start()
