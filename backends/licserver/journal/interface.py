@@ -51,6 +51,7 @@ class Member(msgspec.Struct, frozen=True):
     A license server of this name: `name` is unique within the server name,
     `instance` 32 random hex digits of this one start, `address` the "host:port"
     that clients are told, `listen` the one where the other members ask it.
+    `ttl` is the one it runs with, in seconds; 0 where an older release wrote it.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Member(msgspec.Struct, frozen=True):
     address: str
     process: Process
     listen: str = ""
+    ttl: float = 0.0
 
 
 class Claim(msgspec.Struct, frozen=True):
