@@ -53,6 +53,7 @@ _GRAVE: Final = frozenset(
         "backend_down",
         "conflict",
         "fencing_failed",
+        "not_fenced",
         "license_differs",
         "state_not_saved",
         "takeover",

@@ -20,11 +20,14 @@ EVENTS: Final = frozenset(
     {
         "activation_failed",
         "backend_barred",
+        "blocked",
         "conflict",
         "conflict_over",
         "fencing_failed",
+        "not_fenced",
         "license_differs",
         "takeover",
+        "takeover_hours",
         "unserved",
     }
 )

@@ -44,7 +44,8 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
 
 class Situation(msgspec.Struct, frozen=True, kw_only=True):
     """
-    `chosen` is the backend that is the active one, `wanted` the one an operator switches to. `fenced`: whether
+    `chosen` is the backend that is the active one, `wanted` the one an operator switches to, `heir` the one for which
+    `chosen` is or was fenced. `fenced`: whether
     `chosen` was fenced since it was chosen; `unfenced`: why it could not be, while that is not to be tried again.
     `is_activated`: whether its activation succeeded; until `starts_until` it may take its time to answer then.
     `can_activate`: there is a command that makes a backend answer that does not yet. `shared_name`: the name under
@@ -56,6 +57,7 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     wanted: str | None
     failback: Failback
     failback_after: float
+    heir: str | None = None
     fenced: bool = False
     unfenced: str | None = None
     is_activated: bool = True
@@ -73,11 +75,15 @@ class Use(msgspec.Struct, frozen=True):
 
 
 class Fence(msgspec.Struct, frozen=True):
-    """Fence `former`, so that `heir` may be activated. Clients stay with `meanwhile`, if any."""
+    """
+    Fence `former`, so that `heir` may be activated. Clients stay with `meanwhile`, if any. Connections to `leave` are
+    to be cut now.
+    """
 
     former: str
     heir: str
     meanwhile: Use | None = None
+    leave: str | None = None
 
 
 class Activate(msgspec.Struct, frozen=True):
@@ -121,13 +127,15 @@ def decide(candidates: Sequence[Candidate], situation: Situation) -> Decision:
         return _switch(holder, heir, last_resort, situation)
     if is_pending and situation.fenced:
         return Activate(holder.name)
+    if isinstance(holder.health, Unchecked) and _why_never(holder) is None and not situation.fenced:
+        return Nobody(f"{holder.name} is not checked yet")
     reserve = [one for one in _reserve(candidates, situation) if one is not holder]
     if last_resort is None and reserve:
         return _switch(holder, reserve[0], None, situation)
     if last_resort is not None:
         return last_resort
     reason = "; ".join(f"{candidate.name} {state(candidate)}" for candidate in candidates)
-    return Nobody(reason, leave=None if _why_never(holder) is None else holder.name)
+    return Nobody(reason, _to_leave(holder))
 
 
 def conflict_of(candidates: Iterable[Candidate], situation: Situation) -> str | None:
@@ -195,12 +203,11 @@ def _switch(holder: Candidate, heir: Candidate, meanwhile: Use | None, situation
     if situation.fenced:
         return Activate(heir.name)
     if situation.unfenced is None:
-        return Fence(holder.name, heir.name, meanwhile)
+        return Fence(holder.name, heir.name, meanwhile, _to_leave(holder))
     why = f"{heir.name} does not take over, as {holder.name} could not be fenced: {situation.unfenced}"
     if meanwhile is not None:
         return Use(holder.name, why)
-    leave = None if _why_never(holder) is None else holder.name
-    return Nobody(f"{why}; go on without by `lsproxy switch POOL --to {heir.name} --force`", leave=leave)
+    return Nobody(f"{why}; go on without by `lsproxy switch POOL --to {heir.name} --force`", _to_leave(holder))
 
 
 def _is_awaited(holder: Candidate, situation: Situation) -> bool:
@@ -233,9 +240,16 @@ def _is_stable(candidate: Candidate, situation: Situation) -> bool:
 
 
 def _by_turn(candidates: Sequence[Candidate], holder: Candidate, situation: Situation) -> list[Candidate]:
-    """The one wanted first, then those that answer already, then preference; the chosen one is no heir of its own."""
+    """
+    The one wanted first, then the one fenced for, those that answer already, preference; the chosen one is no heir of
+    its own.
+    """
     others = [candidate for candidate in candidates if candidate is not holder]
-    return sorted(others, key=lambda c: (c.name != situation.wanted, not isinstance(c.health, Up)))
+
+    def turn(one: Candidate) -> tuple[bool, bool, bool]:
+        return one.name != situation.wanted, one.name != situation.heir, not isinstance(one.health, Up)
+
+    return sorted(others, key=turn)
 
 
 def _able(candidates: Iterable[Candidate], situation: Situation) -> list[Candidate]:
@@ -248,6 +262,10 @@ def _reserve(candidates: Iterable[Candidate], situation: Situation) -> list[Cand
     return [
         c for c in candidates if isinstance(c.health, Up) and _why_never(c) is None and c.rests_until <= situation.now
     ]
+
+
+def _to_leave(holder: Candidate) -> str | None:
+    return None if _why_never(holder) is None else holder.name
 
 
 def _why_never(candidate: Candidate) -> str | None:

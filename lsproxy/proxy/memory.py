@@ -17,7 +17,8 @@ class Remembered(msgspec.Struct, frozen=True):
     `chosen` is the backend last served. `admin` holds ready, drain or maint by backend (absent: ready),
     `kept_out` the backends that `failback: manual` keeps out. `journal` is the id of the journal followed and
     `epoch` the highest epoch seen of it.
-    `is_activated`: whether the commands that make `chosen` fit for use had succeeded.
+    `is_activated`: whether the commands that make `chosen` fit for use had succeeded; `address` is where it was.
+    `lively` are the ports, by backend, that have once shown that a process is behind them.
     """
 
     chosen: str | None = None
@@ -26,6 +27,8 @@ class Remembered(msgspec.Struct, frozen=True):
     journal: str | None = None
     epoch: int = 0
     is_activated: bool = True
+    address: str | None = None
+    lively: dict[str, tuple[str, ...]] = {}
 
 
 class StateFileError(LsproxyError):

@@ -19,11 +19,22 @@ from lsproxy.errors import LsproxyError
 from lsproxy.proxy.backend import Backend
 from lsproxy.proxy.pool import Pool, Watched
 from lsproxy.proxy.seatpool import SeatPool
-from lsproxy.seat.messages import Install, Remove, Usage, UsageReply
+from lsproxy.seat.messages import (
+    Activate,
+    Install,
+    Remove,
+    RequestKey,
+    RequestKeyReply,
+    Unblocked,
+    Usage,
+    UsageReply,
+)
 
 REQUEST_SECONDS = 5.0
 
 _usage = msgspec.json.Decoder(UsageReply).decode
+_request_key = msgspec.json.Decoder(RequestKeyReply).decode
+_unblocked = msgspec.json.Decoder(Unblocked).decode
 
 
 class OperationRefusedError(LsproxyError):
@@ -54,6 +65,8 @@ class Operator:
         pool = self._pool
         try:
             name = self._next() if to is None else self._known(to).name
+            if pool.busy is not None:
+                raise OperationRefusedError(f"{pool.busy}: wait for its end, `lsproxy status` shows it")
             if force:
                 pool.force(name)
             elif name != pool.serving:
@@ -104,6 +117,14 @@ class Operator:
         """One page of who holds what, as protocol.md says of `usage`."""
         asked = self._ask_serving(Usage, feature=feature, after=after, limit=limit, holders=holders)
         return asked.addCallback(_usage)
+
+    def request_key(self) -> Deferred[RequestKeyReply]:
+        """The key with which the vendor is asked for more hours for the redundant server that serves."""
+        return self._ask_serving(RequestKey).addCallback(_request_key)
+
+    def activate(self, key: str) -> Deferred[Unblocked]:
+        """Count the hours of the vendor's activation key."""
+        return self._ask_serving(Activate, key=key).addCallback(_unblocked)
 
     def install(self, text: str) -> Deferred[Installed]:
         """Verify a license, put it in force on the active server, send it to the others and to the proxy's file."""

@@ -28,6 +28,9 @@ Announce = Callable[[str, str, str, dict[str, object]], None]
 """`announce(event, pool, message, details)`: one thing that happened, in one sentence."""
 
 
+SAVE_AGAIN_SECONDS = 5.0
+
+
 class Watched(Protocol):
     """What every pool needs of a backend."""
 
@@ -124,6 +127,11 @@ class Pool(abc.ABC):
     def switch_seconds(self) -> float:
         """How long a switch may take that an operator waits for."""
 
+    @property
+    def busy(self) -> str | None:
+        """What is being done that nothing else may be begun beside; None: nothing."""
+        return None
+
     def given_up(self, backend: str) -> str | None:  # noqa: ARG002 - for those who know
         """Why a switch to `backend` that was wanted is over without success; None while it may still come."""
         return None
@@ -164,8 +172,9 @@ class Pool(abc.ABC):
         for backend in self.backends.values():
             backend.stop()
         emptied = self.traffic.stop()
-        if self._unserved is not None and self._unserved.active():
-            self._unserved.cancel()
+        for timer in (self._saving, self._unserved):
+            if timer is not None and timer.active():
+                timer.cancel()
         self._save()
         return emptied
 
@@ -280,8 +289,11 @@ class Pool(abc.ABC):
         self._saving = None
         if self._remembered == self._saved:
             return
-        self._saved = self._remembered
         try:
             self._memory.save(self.name, self._remembered)
         except StateFileError as error:
             self.announce("state_not_saved", str(error))
+            if self._is_running:
+                self._saving = self._reactor.callLater(SAVE_AGAIN_SECONDS, self._save)
+        else:
+            self._saved = self._remembered

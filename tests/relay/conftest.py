@@ -2,7 +2,9 @@
 
 import pytest
 
+from tests.faults.process import wait_for
 from tests.relay.site import Site
+from tests.relay.steps import Steps
 
 
 @pytest.fixture
@@ -43,6 +45,33 @@ def lasting_pair(tmp_path_factory):
     yield _start_pair(site)
     site.end()
     assert not site.faults_in_log()
+
+
+@pytest.fixture
+def steps(site):
+    return Steps(site.folder)
+
+
+@pytest.fixture
+def make_fenced(site, steps):
+    """Servers a and b, with commands that fence and activate them."""
+
+    def make(**settings):
+        site.server("a")
+        site.server("b")
+        hooks = {
+            "on_deactivate": [steps.command("fence", "{backend}")],
+            "on_activate": [steps.command("activate", "{backend}")],
+        }
+        site.pool(**{**hooks, "hook_retries": 0, "hold": 10, **settings})
+        site.listen()
+        site.tree["notify"] = [steps.command("notify", "{event}", "{message}")]
+        site.start()
+        site.wait_serving("a")
+        wait_for(lambda: site.health("b") == "up", "b could follow")
+        return site
+
+    return make
 
 
 def _start_pair(site):

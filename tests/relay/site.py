@@ -143,11 +143,14 @@ class Site:
         number = next(iter(self.addresses[name].values()))
         return int(ask(number, "count")) - 1
 
+    def argv(self, *arguments: object) -> list[str]:
+        """A command of lsproxy that asks the running one."""
+        admin = f"unix:{self.folder / 'admin.sock'}"
+        return [str(COMMANDS / "lsproxy"), *map(str, arguments), "--admin", admin]
+
     def command(self, *arguments: object) -> subprocess.CompletedProcess[str]:
         """Run a command of lsproxy that asks the running one."""
-        admin = f"unix:{self.folder / 'admin.sock'}"
-        argv = [str(COMMANDS / "lsproxy"), *map(str, arguments), "--admin", admin]
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=SECONDS, check=False)
+        done = subprocess.run(self.argv(*arguments), capture_output=True, text=True, timeout=SECONDS, check=False)
         assert "Traceback" not in done.stderr, done.stderr
         return done
 

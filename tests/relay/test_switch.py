@@ -10,66 +10,6 @@ from tests.faults.process import wait_for
 from tests.relay.line import Line, answered, outcome
 
 SLOW_SECONDS = 1.0
-STEP = """#!/bin/sh
-# STEP BACKEND: written down, then done as the file STEP.do beside this one says
-here=$(dirname "$0")
-echo "$*" >> "$here/steps.log"
-test ! -e "$here/$1.do" || . "$here/$1.do"
-"""
-
-
-class Steps:
-    """The commands of a site's hooks: each run is a line in a file. `does` says what else one of them does."""
-
-    def __init__(self, folder: Path) -> None:
-        self.script = folder / "step"
-        self.script.write_text(STEP)
-        self.script.chmod(0o755)
-        self._log = folder / "steps.log"
-
-    def command(self, *arguments: str) -> list[str]:
-        return [str(self.script), *arguments]
-
-    def does(self, step: str, shell: str) -> None:
-        self.script.with_name(f"{step}.do").write_text(shell)
-
-    @property
-    def done(self) -> list[str]:
-        """What was run, without what notify was."""
-        lines = self._log.read_text().splitlines() if self._log.exists() else []
-        return [line for line in lines if not line.startswith("notify ")]
-
-    @property
-    def told(self) -> list[str]:
-        """What notify was run with."""
-        return [line for line in self._log.read_text().splitlines() if line.startswith("notify ")]
-
-
-@pytest.fixture
-def steps(site):
-    return Steps(site.folder)
-
-
-@pytest.fixture
-def make_fenced(site, steps):
-    """Servers a and b, with commands that fence and activate them."""
-
-    def make(**settings):
-        site.server("a")
-        site.server("b")
-        hooks = {
-            "on_deactivate": [steps.command("fence", "{backend}")],
-            "on_activate": [steps.command("activate", "{backend}")],
-        }
-        site.pool(**{**hooks, "hook_retries": 0, "hold": 10, **settings})
-        site.listen()
-        site.tree["notify"] = [steps.command("notify", "{event}", "{message}")]
-        site.start()
-        site.wait_serving("a")
-        wait_for(lambda: site.health("b") == "up", "b could follow")
-        return site
-
-    return make
 
 
 def test_the_order_of_a_failover(make_fenced, steps):

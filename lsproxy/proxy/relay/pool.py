@@ -10,8 +10,10 @@ from collections.abc import Callable, Mapping
 from typing import assert_never
 
 import msgspec
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.interfaces import IProtocol, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from lsproxy.config import model
 from lsproxy.core.choice import Admin, Failback
@@ -38,6 +40,8 @@ from lsproxy.proxy.snapshot import PoolSnapshot
 
 FENCE_AGAIN_SECONDS = 60.0
 SWITCH_SECONDS = 10.0
+
+log = Logger()
 
 
 class RelayPlan(msgspec.Struct, frozen=True):
@@ -73,7 +77,8 @@ class RelayPool(Pool):
         self._unfenced: str | None = None
         self._fence_again_at = 0.0
         self._starts_until = 0.0
-        self._hook: Deferred[None] | None = None
+        self._heir: str | None = None
+        self._hook: Deferred[str | None] | None = None
         self._doing: str | None = None
         self._switching_to: str | None = None
         self._backends: dict[str, RelayBackend] = {}
@@ -83,6 +88,18 @@ class RelayPool(Pool):
     def backends(self) -> dict[str, RelayBackend]:
         """The backends by name, in order of preference."""
         return self._backends
+
+    def start(self) -> None:
+        """As `Pool.start`."""
+        known = self._remembered
+        if self.config.on_deactivate and known.address is not None and known.address != self._address:
+            self._is_activated = False
+            self.announce(
+                "not_fenced",
+                f"{known.chosen} at {known.address} was in use when lsproxy ended, and is not in the configuration any"
+                " more: it was not fenced",
+            )
+        super().start()
 
     def stop(self) -> Deferred[None]:
         """As `Pool.stop`; a command that runs is ended."""
@@ -98,7 +115,20 @@ class RelayPool(Pool):
         """Fires when a check of `backend` that begins now has ended: whether it passed, and it is the one in use."""
         if backend not in self.backends or not self._is_running:
             return succeed(False)
-        return self.backends[backend].verify().addCallback(lambda passed: passed and self._serving == backend)
+        return self.backends[backend].verify().addCallback(lambda passed: passed and self._is_in_use(backend))
+
+    def _is_in_use(self, backend: str) -> bool:
+        """Whether who is connected to it may stay, though new clients may have to wait."""
+        return self.chosen == backend and self._is_activated and not self._is_fenced
+
+    def refuse(self, plan: RelayPlan) -> None:
+        """Raises LsproxyError where `plan` takes away the backend in use, which would then go on unfenced."""
+        chosen = self.chosen
+        if self.config.on_deactivate and chosen in self.backends and not _is_there(self.plan, plan, chosen):
+            raise LsproxyError(
+                f"pools.{self.name}.backends.{chosen}: is in use and could not be fenced any more when it is changed or"
+                " taken out: switch to another one first"
+            )
 
     def apply(self, plan: RelayPlan) -> None:
         """Go on with another configuration; clients of backends that stay are not touched."""
@@ -151,8 +181,8 @@ class RelayPool(Pool):
 
     def force(self, backend: str) -> None:
         """Choose `backend` without fencing the former one."""
-        if self._hook is not None:
-            raise LsproxyError(f"{self._doing}: wait for its end, `lsproxy status` shows it")
+        if self._serving == backend:
+            return
         fault = why_not(self.backends[backend].candidate(), self._situation())
         if fault is not None:
             raise LsproxyError(f"{backend} {fault}, so it cannot be switched to, not even by force")
@@ -169,6 +199,11 @@ class RelayPool(Pool):
         started = config.hook_timeout if config.on_activate else 0.0
         return SWITCH_SECONDS + commands * config.hook_timeout * (config.hook_retries + 1) + started
 
+    @property
+    def busy(self) -> str | None:
+        """Which commands run."""
+        return self._doing
+
     def given_up(self, backend: str) -> str | None:
         """Why a switch to `backend` that was wanted is over without success; None while it may still come."""
         if self.wanted == backend or self._hook is not None:
@@ -177,7 +212,7 @@ class RelayPool(Pool):
             return f"{self.chosen} could not be fenced, nothing is switched: {self._unfenced}"
         if self.chosen == backend and self._is_activated:
             return None
-        return self.backends[backend].activation or self._reason
+        return f"{backend} could not be activated: {self.backends[backend].activation or self._reason}"
 
     def why_not(self, backend: str) -> str | None:
         """Why it could not be switched to: the end of a sentence that begins with its name. None if it could."""
@@ -199,6 +234,7 @@ class RelayPool(Pool):
             wanted=self.wanted,
             failback=Failback(self.config.failback),
             failback_after=self.config.failback_after,
+            heir=self._heir,
             fenced=self._is_fenced,
             unfenced=self._unfenced,
             is_activated=self._is_activated,
@@ -212,6 +248,8 @@ class RelayPool(Pool):
         return [backend.candidate() for backend in self.backends.values()]
 
     def _judge_once(self) -> None:
+        if self._hook is None:
+            self._look_for_life()
         candidates, situation = self._candidates(), self._situation()
         conflict = conflict_of(candidates, situation)
         self._note_conflicts(() if conflict is None else (conflict,))
@@ -223,9 +261,11 @@ class RelayPool(Pool):
         match decision:
             case Use(backend, note):
                 self._use(backend, note)
-            case Fence(former, heir, meanwhile):
+            case Fence(former, heir, meanwhile, leave):
                 if meanwhile is not None:
                     self._use(meanwhile.backend, meanwhile.note)
+                else:
+                    self._halt(f"{former} is to be fenced", leave)
                 self._fence(former, heir)
             case Activate(heir):
                 self._activate(heir)
@@ -248,11 +288,10 @@ class RelayPool(Pool):
         self._starts_until = 0.0
         former, self._former = self._former, backend
         self._serve(backend, note, former)
-        if former != backend:
-            self._keep_out_if_lost(former)
 
     def _fence(self, former: str, heir: str) -> None:
-        self._switching_to = heir
+        self._switching_to = self._heir = heir
+        self._keep_out_if_lost(former)
         hooks = self._hooks("on_deactivate", self.config.on_deactivate)
         if not hooks.are_there:
             self._is_fenced = True
@@ -260,9 +299,9 @@ class RelayPool(Pool):
             return
         doing = f"{former} is being fenced, so that {heir} may take over"
         self.announce("fencing", doing, backend=former)
-        self._run(hooks, former, doing, self._fence_ended)
         if self._serving != former:
             self._halt(doing)
+        self._run(hooks, former, doing, self._fence_ended)
 
     def _fence_ended(self, former: str, failure: str | None) -> None:
         backend = self.backends.get(former)
@@ -281,9 +320,13 @@ class RelayPool(Pool):
 
     def _activate(self, heir: str) -> None:
         self._switching_to = heir
+        self._heir = None
         self.chosen = heir
         self._is_fenced = self._is_activated = False
         self._unfenced = None
+        self._starts_until = 0.0
+        doing = f"{heir} is being activated"
+        self._halt(doing)  # first of all: whoever is cut below seeks the next one at once
         self._save_soon()
         self._save()  # before anything is done to it: should this process die now, the heir is the one to be fenced
         for name in self.backends:
@@ -294,25 +337,37 @@ class RelayPool(Pool):
             self._is_activated = True
             self._is_news = True
             return
-        doing = f"{heir} is being activated"
         self._run(hooks, heir, doing, self._activation_ended)
-        self._halt(doing)
 
     def _activation_ended(self, heir: str, failure: str | None) -> None:
         backend = self.backends.get(heir)
         if backend is None:
             return
-        backend.activation = failure or "activated"
         if failure is None:
+            backend.activation = "activated"
             self._is_activated = self.chosen == heir
             self._starts_until = self._reactor.seconds() + self.config.hook_timeout
             self.announce("activated", f"{heir} was activated", backend=heir)
             if not backend.is_answering:
                 backend.forget()
         else:
-            self.wanted = None
-            backend.rest(f"could not be activated: {failure}")
-            self.announce("activation_failed", f"{heir} could not be activated: {failure}", backend=heir)
+            self._activation_failed(backend, failure)
+
+    def _activation_failed(self, backend: RelayBackend, failure: str) -> None:
+        self.wanted = None
+        self._is_activated = False
+        backend.activation = failure
+        backend.rest(f"could not be activated: {failure}")
+        self.announce("activation_failed", f"{backend.name} could not be activated: {failure}", backend=backend.name)
+
+    def _look_for_life(self) -> None:
+        """One that does not answer in time after its activation is as good as one whose activation failed."""
+        heir = self.backends.get(self.chosen or "")
+        if not self._starts_until or self._reactor.seconds() < self._starts_until or heir is None:
+            return
+        self._starts_until = 0.0
+        if not heir.is_answering:
+            self._activation_failed(heir, f"it did not answer within {self.config.hook_timeout:g} s")
 
     def _hooks(self, key: str, commands: tuple[tuple[str, ...], ...]) -> Hooks:
         config = self.config
@@ -322,8 +377,9 @@ class RelayPool(Pool):
         first = next(iter(self.config.backends[name].doors.values()))
         values = {"backend": name, "address": str(first), "host": first.host, "pool": self.name}
         self._doing = doing
-        self._hook = hooks.run(values).addCallback(self._hook_ended, name, ended)
-        self._hook.addErrback(lambda _: None)  # cancelled
+        self._hook = hook = hooks.run(values)
+        hook.addCallback(self._hook_ended, name, ended)  # at once, where a program cannot be started
+        hook.addErrback(_unless_cancelled)
 
     def _hook_ended(self, failure: str | None, name: str, ended: Callable[[str, str | None], None]) -> None:
         self._hook = self._doing = None
@@ -352,7 +408,17 @@ class RelayPool(Pool):
             admin={b.name: b.admin.value for b in self.backends.values() if b.admin is not Admin.READY},
             kept_out=tuple(b.name for b in self.backends.values() if b.is_kept_out),
             is_activated=self._is_activated,
+            address=self._address,
         )
+
+    @property
+    def _address(self) -> str | None:
+        return self.backends[self.chosen].address if self.chosen in self.backends else None
+
+
+def _unless_cancelled(failure: Failure) -> None:
+    if not failure.check(CancelledError):
+        log.failure("while a command's end was judged", failure)
 
 
 def _is_same(before: RelayPlan, after: RelayPlan, name: str) -> bool:
