@@ -12,13 +12,16 @@ import msgspec
 from lsproxy.config import model
 from lsproxy.config.check import load_config
 from lsproxy.config.tokens import load_tokens
+from lsproxy.core.binding import Unbound
+from lsproxy.core.outside import bind
 from lsproxy.errors import LsproxyError
 from lsproxy.license.thirdparty import ThirdPartyLicense
 from lsproxy.net.reactor import BoottimeReactor, install
 from lsproxy.net.tls import server_tls
 from lsproxy.proxy.build import plan_pool
-from lsproxy.proxy.kinds import read_licenses
+from lsproxy.proxy.kinds import kind, read_licenses
 from lsproxy.proxy.kinds.advice import findings
+from lsproxy.proxy.relay.seen import look_at_once
 from lsproxy.proxy.seatpool import SeatPlan
 
 
@@ -41,7 +44,7 @@ def check(path: Path) -> Checkup:
     for name, pool in config.pools.items():
         problems += _pool(reactor, name, pool)
     problems += _certificates(config)
-    return Checkup(problems, [*advice(config), *_programs(config)])
+    return Checkup(problems, [*advice(config), *_bindings(config), *_programs(config)])
 
 
 def advice(config: model.LsproxyConfig) -> Iterator[str]:
@@ -72,7 +75,9 @@ def _folders(config: model.LsproxyConfig) -> Iterator[str]:
     files = {"state": config.state, "admin.socket": config.admin.socket, "access_log": config.access_log}
     for key, file in files.items():
         if file is not None and not os.access(file.parent, os.W_OK | os.X_OK):
-            yield f"{key}: the folder {file.parent} does not exist or is not writable"
+            yield f"{key}: the folder {file.parent} does not exist or is not writable: make it, or name another file"
+        elif file is not None and file.is_dir():
+            yield f"{key}: {file} is a folder, name a file"
 
 
 def _pool(reactor: BoottimeReactor, name: str, pool: model.Pool) -> Iterator[str]:
@@ -85,6 +90,24 @@ def _pool(reactor: BoottimeReactor, name: str, pool: model.Pool) -> Iterator[str
         files = {verified.license.file: verified for verified in map(plan.licenses.of, plan.places)}
         yield from (str(problem) for verified in files.values() for problem in verified.problems)
         yield from (f"{file} has no line to serve" for file, verified in files.items() if not verified.good)
+
+
+def _bindings(config: model.LsproxyConfig) -> Iterator[str]:
+    for name, pool in config.pools.items():
+        if not isinstance(pool, model.RelayPool) or pool.binding == "off":
+            continue
+        try:
+            licenses = third_party_licenses(pool)
+        except LsproxyError:
+            continue  # said as a problem
+        for backend, license_file in licenses.items():
+            settings = pool.backends[backend]
+            host = next(iter(settings.doors.values())).host
+            called = [host, *([] if pool.server_name is None else [pool.server_name])]
+            is_case_kept = kind(pool.kind).is_case_kept
+            binding = bind(license_file, look_at_once(host), settings.hostids, called, is_case_kept=is_case_kept)
+            if isinstance(binding, Unbound):
+                yield f"{name}: {backend} is not bound: {binding.reason}"
 
 
 def _certificates(config: model.LsproxyConfig) -> Iterator[str]:

@@ -45,6 +45,7 @@ def check(config: LsproxyConfig) -> Iterator[Finding]:
     yield from ask(_listeners_do_not_collide, config)
     yield from ask(_admin_tokens_stay_private, config.admin)
     yield from ask(_pools_make_sense, config)
+    yield from ask(_nobody_is_sent_in_a_circle, config)
     yield from ask(_commands_make_sense, ("notify",), config.notify, NOTIFY_PLACES)
 
 
@@ -90,6 +91,21 @@ def _do_not_collide(one: Listening, other: Listening) -> Iterator[Finding]:
     if do_collide(first.address, second.address):
         taken = f"{second.address} is taken by {spell(earlier)} ({first.address}), give each its own address"
         yield Finding((*later, "address"), taken)
+
+
+def _nobody_is_sent_in_a_circle(config: LsproxyConfig) -> Iterator[Finding]:
+    for name, pool in config.pools.items():
+        if isinstance(pool, RelayPool):
+            for backend, settings in pool.backends.items():
+                for address in settings.doors.values():
+                    yield from ask(_is_no_listener, ("pools", name, "backends", backend), address, config)
+
+
+def _is_no_listener(path: KeyPath, address: Address, config: LsproxyConfig) -> Iterator[Finding]:
+    for name, listener in config.listen.items():
+        is_here = str(listener.address) == str(address) or is_loopback(address)
+        if is_here and do_collide(listener.address, address):
+            yield Finding(path, f"{address} is listen.{name} itself, name the license server's own address")
 
 
 def _admin_tokens_stay_private(admin: Admin) -> Iterator[Finding]:

@@ -2,11 +2,11 @@
 Whether one backend may be given clients.
 
 A backend goes down after `fall` failed checks in a row and comes up after
-`rise` passed ones, so one lost packet moves nothing. The first check after
-the start decides alone: a proxy that was restarted serves at once.
+`rise` passed ones, so one lost packet moves nothing. The first passed check
+after the start decides alone: a proxy that was restarted serves at once.
 
     Unchecked --pass--> Up --fall failures--> Down
-    Unchecked --failure--> Down --rise passes--> Up
+    Unchecked --first failures--> Down --rise passes--> Up
 """
 
 from typing import assert_never
@@ -15,14 +15,20 @@ import msgspec
 
 
 class Thresholds(msgspec.Struct, frozen=True):
-    """Checks in a row, each at least 1: `rise` passed ones bring up, `fall` failed ones bring down."""
+    """
+    Checks in a row, each at least 1: `rise` passed ones bring up, `fall` failed ones bring down, and `first` failed
+    ones bring down a backend of which nothing is known.
+    """
 
     rise: int
     fall: int
+    first: int = 1
 
 
 class Unchecked(msgspec.Struct, frozen=True):
-    """No check has ended yet: nothing is known, also not that nobody claims the name."""
+    """No check passed yet, the last `failures` failed: nothing is known, also not that nobody claims the name."""
+
+    failures: int = 0
 
 
 class Up(msgspec.Struct, frozen=True):
@@ -60,6 +66,8 @@ def check_failed(health: Health, thresholds: Thresholds) -> Health:
             return Down()
         case Up(failures):
             return Up(failures + 1)
+        case Unchecked(failures) if failures + 1 < thresholds.first:
+            return Unchecked(failures + 1)
         case Unchecked() | Down():
             return Down()
         case _:

@@ -12,12 +12,8 @@ network card that answers at its address, where that is on the same segment.
 What is configured counts as true: a declared hostid, the host of the address,
 the pool's `server_name`. Hostids declared of one kind are all of that kind.
 
-See [Whose name] for hostids that lock nothing.
-
-[Whose name]
-The host name of a SERVER or HOST line may be edited by everybody, so a name that
-differs says nothing where the hostid is a card or an address. `ANY` locks the
-file to nothing; then the host name is all it says of who may serve it.
+The host name of a SERVER or HOST line may be edited by everybody, and is often
+that of the proxy: it binds nothing.
 """
 
 import ipaddress
@@ -27,8 +23,8 @@ from typing import Final
 import msgspec
 
 from lsproxy.core.binding import Binding, Bound, Unbound, Unknown
-from lsproxy.license.hostid import ANY_KIND, Hostid, matches
-from lsproxy.license.thirdparty import OPAQUE_KIND, Host, ThirdPartyLicense
+from lsproxy.license.hostid import Hostid, matches
+from lsproxy.license.thirdparty import OPAQUE_KIND, ThirdPartyLicense
 
 WHOEVER: Final = frozenset({"this_host", "any", "localhost"})
 """Host names of a SERVER or HOST line that mean the host it stands on, in lower case."""
@@ -90,7 +86,7 @@ def bind(
     """
     names = tuple(name for name in called if name and not is_address(name))
     subject = Subject(seen, tuple(declared), names, is_case_kept)
-    verdicts = [(host, _judge(hostid, host, subject)) for host in license_file.hosts for hostid in host.hostids]
+    verdicts = [(host, _judge(hostid, subject)) for host in license_file.hosts for hostid in host.hostids]
     if not verdicts:
         return _nobody_named(license_file)
     for host, verdict in verdicts:
@@ -125,10 +121,10 @@ def _nobody_named(license_file: ThirdPartyLicense) -> Unknown:
     return Unknown(f"{license_file.file} names no host, so nothing of it can be compared")
 
 
-def _judge(hostid: Hostid, host: Host, subject: Subject) -> _Verdict:
+def _judge(hostid: Hostid, subject: Subject) -> _Verdict:
     match hostid.kind:
         case "any":
-            return _judge_any(host, subject)
+            return _Match("ANY binds every host")
         case "hostname" | "fqdn":
             return _judge_name(hostid.value, hostid.describe(), subject)
         case "internet":
@@ -138,15 +134,6 @@ def _judge(hostid: Hostid, host: Host, subject: Subject) -> _Verdict:
     return _judge_declared(hostid, subject) or _Unsure(
         f"{_shown(hostid)} cannot be seen from outside; a backend that has it may declare it in its hostids"
     )
-
-
-def _judge_any(host: Host, subject: Subject) -> _Verdict:
-    """See [Whose name]."""
-    if host.name is None or host.name.lower() in WHOEVER or any(own.kind == ANY_KIND for own in subject.declared):
-        return _Match("ANY binds every host")
-    if is_address(host.name):
-        return _judge_address(Hostid("internet", str(ipaddress.ip_address(host.name))), subject)
-    return _judge_name(host.name, f"the host {host.name}", subject)
 
 
 def _judge_name(wanted: str, spelt: str, subject: Subject) -> _Verdict:

@@ -2,8 +2,8 @@
 When does the next check of a backend go out?
 
     all is well, or it is down          `interval` after the one before
-    up, one is unanswered or failed     `timeout / fall` after the one before, if that is sooner
-    up, one was refused or reset        SOONEST_SECONDS after the one before
+    not down, one unanswered or failed  `timeout / fall` after the one before, if that is sooner
+    not down, one refused or reset      SOONEST_SECONDS after the one before
     coming up                           a quarter of `interval` after the one before
     somebody saw something              SOONEST_SECONDS after the one before; but while a check that went out for such
                                         a reason is open, `timeout / fall`
@@ -28,7 +28,10 @@ RISING: Final = 4  # times as often, so that a server that is back is used soon
 
 
 class Timing(msgspec.Struct, frozen=True):
-    """Seconds between checks and for each of them; `rise` passed ones bring up, `fall` failed ones bring down."""
+    """
+    Seconds between checks and for each of them; `rise` passed ones bring up, `fall` failed ones bring down, also a
+    server of which nothing is known: it may be the one in use.
+    """
 
     interval: float
     timeout: float
@@ -38,7 +41,7 @@ class Timing(msgspec.Struct, frozen=True):
     @property
     def thresholds(self) -> Thresholds:
         """For `core.health`."""
-        return Thresholds(self.rise, self.fall)
+        return Thresholds(self.rise, self.fall, first=self.fall)
 
     @property
     def spacing(self) -> float:
@@ -117,9 +120,9 @@ def wanted(rhythm: Rhythm) -> Rhythm:
 
 def _pause(rhythm: Rhythm, timing: Timing) -> float:
     match rhythm.health:
-        case Up(failures) if failures and rhythm.is_certain:
+        case Unchecked(failures) | Up(failures) if failures and rhythm.is_certain:
             return min(SOONEST_SECONDS, timing.interval)
-        case Up(failures) if failures or rhythm.open:
+        case Unchecked(failures) | Up(failures) if failures or rhythm.open:
             return timing.spacing
         case Down(passes) if passes:
             return timing.interval / RISING

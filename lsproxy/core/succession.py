@@ -45,11 +45,11 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
 class Situation(msgspec.Struct, frozen=True, kw_only=True):
     """
     `chosen` is the backend that is the active one, `wanted` the one an operator switches to, `heir` the one for which
-    `chosen` is or was fenced. `fenced`: whether
-    `chosen` was fenced since it was chosen; `unfenced`: why it could not be, while that is not to be tried again.
-    `is_activated`: whether its activation succeeded; until `starts_until` it may take its time to answer then.
-    `can_activate`: there is a command that makes a backend answer that does not yet. `shared_name`: the name under
-    which only one of the backends may answer, if there is one. Times in seconds of one clock.
+    `chosen` is or was fenced. `fenced`: whether `chosen` was fenced since it was chosen; `unfenced`: why it could not
+    be, while that is not to be tried again. `is_activated`: whether its activation succeeded; until `starts_until` it
+    may take its time to answer then. `can_activate`: there is a command that makes a backend answer that does not yet.
+    `shared_name`: the name under which only one of the backends may answer, if there is one. `pool` is what sentences
+    call the pool. Times in seconds of one clock.
     """
 
     now: float
@@ -65,6 +65,7 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     can_activate: bool = False
     shared_name: str | None = None
     refuse_conflict: bool = True
+    pool: str = "POOL"
 
 
 class Use(msgspec.Struct, frozen=True):
@@ -207,7 +208,8 @@ def _switch(holder: Candidate, heir: Candidate, meanwhile: Use | None, situation
     why = f"{heir.name} does not take over, as {holder.name} could not be fenced: {situation.unfenced}"
     if meanwhile is not None:
         return Use(holder.name, why)
-    return Nobody(f"{why}; go on without by `lsproxy switch POOL --to {heir.name} --force`", _to_leave(holder))
+    way_out = f"if {holder.name} is off for certain: `lsproxy switch {situation.pool} --to {heir.name} --force`"
+    return Nobody(f"{why}; {way_out}", _to_leave(holder))
 
 
 def _is_awaited(holder: Candidate, situation: Situation) -> bool:

@@ -33,6 +33,15 @@ class Address:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+def is_host(text: str) -> bool:
+    """Whether `text` is a host name or an IP address, without brackets."""
+    try:
+        _host(text, text)
+    except AddressError:
+        return False
+    return True
+
+
 def parse_address(text: str) -> Address:
     """
     Read `host:port` or `[IPv6]:port`.

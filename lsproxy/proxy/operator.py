@@ -66,7 +66,7 @@ class Operator:
         try:
             name = self._next() if to is None else self._known(to).name
             if pool.busy is not None:
-                raise OperationRefusedError(f"{pool.busy}: wait for its end, `lsproxy status` shows it")
+                raise OperationRefusedError(pool.busy)
             if force:
                 pool.force(name)
             elif name != pool.serving:
@@ -92,7 +92,10 @@ class Operator:
         """
         try:
             backend = self._known(name)
-            if admin is Admin.DRAIN and self._pool.serving == name:
+            was_serving = self._pool.serving == name
+            if admin is Admin.DRAIN and self._pool.busy is not None:
+                raise OperationRefusedError(self._pool.busy)
+            if admin is Admin.DRAIN and was_serving:
                 self._next()
         except LsproxyError as refused:
             return fail(refused)
@@ -105,7 +108,8 @@ class Operator:
         self._pool.judge()
         if admin is not Admin.DRAIN:
             return succeed(None)
-        return self._until(lambda: self._pool.serving != name, f"{name} is still served, for want of another", name)
+        gone = {name, None} if was_serving else {name}
+        return self._until(lambda: self._pool.serving not in gone, f"{name} could not be drained", name)
 
     def remove(self, seat: int, reason: str) -> Deferred[None]:
         """Take seat number `seat` back from its holder."""

@@ -3,14 +3,13 @@ What do the clients of a pool have to be told, so that they ask lsproxy: the `po
 lead here, the ports that firewalls have to let through?
 """
 
-import ipaddress
 from collections.abc import Mapping
 from typing import Final
 
 import msgspec
 
 from lsproxy.config.model import Listener, Pool, SeatPool
-from lsproxy.config.relations import is_wildcard
+from lsproxy.config.relations import is_loopback, is_wildcard
 from lsproxy.core.outside import WHOEVER, is_address, is_same_name
 from lsproxy.license.thirdparty import ThirdPartyLicense
 from lsproxy.net.address import Address, format_server_list
@@ -41,26 +40,27 @@ def client_config(
     pool: Pool,
     listeners: Mapping[str, Listener],
     licenses: Mapping[str, ThirdPartyLicense],
-    host: str,
+    host: str | None,
+    machine: str,
 ) -> ClientConfig:
     """
     What clients of the pool called `name` need.
 
     `listeners` are all of the configuration by name; `licenses` the pool's license files by backend, empty for kind
-    licserver. `host` is the name or address by which clients reach this machine; it stands for listeners on all
-    addresses.
+    licserver. `host` is the name or address by which clients reach lsproxy; where it is not told, it is the listener's,
+    or for one on all addresses what this `machine` is called.
     """
-    own = [listener.address for listener in listeners.values() if listener.pool == name]
+    own = [_reached(listener.address, host, machine) for listener in listeners.values() if listener.pool == name]
     if not own:
         return ClientConfig(name, pool.kind, "", {}, (), (), (f"no listener leads to pool {name}: add one to listen",))
     ports = tuple(dict.fromkeys(address.port for address in own))
     if isinstance(pool, SeatPool):
-        servers = format_server_list((_reached(own[0], host),))
+        servers = format_server_list((own[0],))
         return ClientConfig(name, pool.kind, servers, {SEAT_VARIABLE: servers}, (), ports, ())
     known = kind(pool.kind)
-    main = _reached(_main(own, known, licenses), host)
+    main = _main(own, known, licenses)
     if known.main_port is None:
-        servers = ", ".join(str(_reached(address, host)) for address in own)
+        servers = ", ".join(map(str, own))
         return ClientConfig(name, pool.kind, servers, {}, (), ports, ())
     servers = format_server_list((main,))
     names = _names_to_lead_here(main.host, known, licenses)
@@ -113,8 +113,9 @@ def _main(own: list[Address], known: Kind, licenses: Mapping[str, ThirdPartyLice
     return next((address for address in own if address.port not in later), own[0])
 
 
-def _reached(address: Address, host: str) -> Address:
-    return Address(host, address.port) if is_wildcard(address) else address
+def _reached(address: Address, host: str | None, machine: str) -> Address:
+    stands_for_all = machine if is_wildcard(address) else address.host
+    return Address(host or stands_for_all, address.port)
 
 
 def _environment(servers: str, known: Kind, licenses: Mapping[str, ThirdPartyLicense]) -> dict[str, str]:
@@ -142,9 +143,11 @@ def _names_to_lead_here(main: str, known: Kind, licenses: Mapping[str, ThirdPart
 
 
 def _alias_notes(main: str, names: list[str]) -> list[str]:
-    if not names or (is_address(main) and not ipaddress.ip_address(main).is_loopback):
+    is_local = is_loopback(Address(main, 0))
+    if not names or (is_address(main) and not is_local):
         return []
     them = " and ".join(names)
-    if is_address(main):
-        return [f"{main} is this machine's alone; clients elsewhere need {them} to lead to an address they can reach"]
+    if is_local:
+        there = f"clients elsewhere need {them} to lead to an address they can reach: say it by --host"
+        return [f"{main} is this machine's alone; {there}"]
     return [f"make {them} an alias of {main} in DNS: clients go on to the name that the license server tells them"]

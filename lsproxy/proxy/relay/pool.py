@@ -201,15 +201,20 @@ class RelayPool(Pool):
 
     @property
     def busy(self) -> str | None:
-        """Which commands run."""
-        return self._doing
+        """Which commands run, or who answers that must not."""
+        if self._doing is not None:
+            return f"{self._doing}: wait for its end, `lsproxy status` shows it"
+        return self._said[0] if self._said and self.config.conflict == "refuse" else None
 
     def given_up(self, backend: str) -> str | None:
         """Why a switch to `backend` that was wanted is over without success; None while it may still come."""
         if self.wanted == backend or self._hook is not None:
             return None
         if self._unfenced is not None:
-            return f"{self.chosen} could not be fenced, nothing is switched: {self._unfenced}"
+            return (
+                f"{self.chosen} could not be fenced, nothing is switched: {self._unfenced}; if it is off for certain:"
+                f" lsproxy switch {self.name} --to {backend} --force"
+            )
         if self.chosen == backend and self._is_activated:
             return None
         return f"{backend} could not be activated: {self.backends[backend].activation or self._reason}"
@@ -242,6 +247,7 @@ class RelayPool(Pool):
             can_activate=bool(self.config.on_activate),
             shared_name=self.plan.shared_name,
             refuse_conflict=self.config.conflict == "refuse",
+            pool=self.name,
         )
 
     def _candidates(self) -> list[Candidate]:
@@ -286,6 +292,8 @@ class RelayPool(Pool):
     def _use(self, backend: str, note: str | None) -> None:
         self.backends[backend].rest_no_more()
         self._starts_until = 0.0
+        for one in self.backends.values():
+            one.forget_failures()
         former, self._former = self._former, backend
         self._serve(backend, note, former)
 

@@ -136,6 +136,13 @@ def look(
     return done
 
 
+def look_at_once(host: str, certificate_names: frozenset[str] | None = None) -> Seen:
+    """The same, for a command that may take its time."""
+    glance = _Glance(host, System())
+    glance.take()
+    return glance.seen(certificate_names)
+
+
 class _Glance:
     """One look; its fields are set one by one as a thread finds them out, and read by another at any time."""
 
@@ -157,7 +164,7 @@ class _Glance:
         found, canonical = self._surroundings.addresses(self._host)
         addresses = _normalised(found)
         names = {name for name in (self._host, canonical) if name and not is_address(name)}
-        own_addresses, own_names, own_cards = self._surroundings.own()
+        own_addresses, own_names, own_cards = self._own()
         if any(ipaddress.ip_address(address).is_loopback for address in addresses) or addresses & _normalised(
             own_addresses
         ):
@@ -170,6 +177,11 @@ class _Glance:
         for address in sorted(addresses):
             names |= {name for name in self._surroundings.names(address) if not is_address(name)}
         self._names = frozenset(names)
+
+    def _own(self) -> tuple[list[str], list[str], list[str]]:
+        with contextlib.suppress(OSError):  # such as netlink, out of reach in a sandbox
+            return self._surroundings.own()
+        return [], [], []
 
     def _neighbours(self, address: str) -> list[str]:
         with contextlib.suppress(OSError):

@@ -44,7 +44,7 @@ def test_the_defaults_are_those_of_the_reference(folder: Path, good: str):
                 },
                 token_file=folder / "operator.token",
                 health=Health(interval=0.25, timeout=0.5, rise=2, fall=2),
-                failback="sticky",
+                failback=None,
                 failback_after=300,
                 hold=10,
                 binding="enforce",
@@ -300,6 +300,14 @@ def test_a_third_partys_pool_has_its_own_defaults(folder: Path):
             '[["start-standby", "{backend}"]]',
             "[[]]",
             "11: pools.mcad.on_activate: an empty list is no command, write [PROGRAM, ARGUMENT…]",
+        ),
+        (
+            'lmgrd: "fn-a:27000"',
+            'lmgrd: "127.0.0.1:27000"',
+            (
+                "8: pools.mcad.backends.fn-a: 127.0.0.1:27000 is listen.lmgrd itself, "
+                "name the license server's own address"
+            ),
         ),
         (
             "kind: flexnet",

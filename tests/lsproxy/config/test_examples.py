@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -42,10 +43,23 @@ def test_the_three_examples_fit_together(folder: Path):
     assert {twin.token_file for twin in twins} == {pool.token_file}
 
 
+def test_the_pair_fits_together(folder: Path):
+    """Primary and redundant server differ in what is each one's own."""
+    (folder / "pair.lic").write_text("")
+    one, other = (load_licserver(folder / f"pair-{part}.yaml") for part in ("primary", "redundant"))
+    assert {one.redundancy.scheme, other.redundancy.scheme} == {"pair"}
+    for key in ("server_name", "journal", "ttl", "heartbeat", "resume", "token_file", "license_file"):
+        assert getattr(one, key) == getattr(other, key)
+    for key in ("name", "listen", "state"):
+        assert getattr(one, key) != getattr(other, key)
+
+
 def test_the_examples_show_the_defaults(folder: Path):
     """What an example sets without need, it sets to the default: it documents it."""
     pool = load_lsproxy(folder / "lsproxy.yaml").pools["acme"]
     text = (folder / "lsproxy.yaml").read_text()
+    assert pool.failback == "sticky"
+    pool = msgspec.structs.replace(pool, failback=None)
     for line in ("    health:", "    failback:", "    hold:"):
         assert line in text
         text = "".join(row for row in text.splitlines(keepends=True) if not row.startswith(line))
@@ -64,7 +78,7 @@ def test_the_license_example_signs_and_verifies(folder: Path):
 
 def test_no_example_is_left_out():
     """A new configuration example needs its place here."""
-    seats = {"lsproxy.yaml", "licserver-a.yaml", "licserver-b.yaml"}
+    seats = {"lsproxy.yaml", "licserver-a.yaml", "licserver-b.yaml", "pair-primary.yaml", "pair-redundant.yaml"}
     assert {path.name for path in CONF.glob("*.yaml")} == seats | {f"{kind}.yaml" for kind in KINDS}
 
 

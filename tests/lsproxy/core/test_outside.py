@@ -116,14 +116,10 @@ def test_any_of_a_triad_binds():
     assert all(f"line {n}" in unbound.reason for n in range(1, 4))
 
 
-def test_any_leaves_the_name():
-    """ANY locks the file to nothing: the line's host name says who may, unless it means whichever host it stands on."""
-    assert isinstance(bind(licensed(ANY, name="this_host"), seen("x")), Bound)
-    assert isinstance(bind(licensed(ANY, name="fn-a"), seen("fn-a")), Bound)
-    assert isinstance(bind(licensed(ANY, name="fn-a"), seen("x")), Unbound)
-    assert isinstance(bind(licensed(ANY, name="192.0.2.10"), seen("x")), Bound)
-    assert isinstance(bind(licensed(ANY, name="192.0.2.11"), seen("x")), Unbound)
-    assert isinstance(bind(licensed(ANY, name="fn-a"), seen("x"), [ANY]), Bound)
+def test_any_binds_every_host():
+    """ANY locks the file to nothing, whatever name stands beside it: that is often the proxy's."""
+    for name in ("this_host", "fn-a", "licenses.example.com", "192.0.2.11"):
+        assert isinstance(bind(licensed(ANY, name=name), seen("x")), Bound)
 
 
 def test_an_address_binds():

@@ -67,7 +67,7 @@ def test_a_fence_that_failed_moves_nothing():
     stuck = situation("a", unfenced="the power switch does not answer")
     assert told(decide([a, b], stuck)) == (
         "nobody: b does not take over, as a could not be fenced: the power switch does not answer;"
-        " go on without by `lsproxy switch POOL --to b --force`"
+        " if a is off for certain: `lsproxy switch POOL --to b --force`"
     )
     assert told(decide([candidate("a"), b], stuck)) == "use a"
     drained = candidate("a", admin=Admin.DRAIN)

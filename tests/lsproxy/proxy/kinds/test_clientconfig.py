@@ -21,7 +21,7 @@ def config(kind, license_text, *addresses, host="lsproxy.example.com"):
     listen["other"] = Listener(address=parse_address("0.0.0.0:9"), pool="other")
     pool = RelayPool(kind=kind, backends={"a": RelayBackend(address=parse_address("fn-a:1"))})
     read = KINDS[kind].read
-    return client_config("p", pool, listen, {"a": read(license_text, "x.lic")} if read else {}, host)
+    return client_config("p", pool, listen, {"a": read(license_text, "x.lic")} if read else {}, None, host)
 
 
 def test_flexnet():
@@ -52,6 +52,14 @@ def test_loopback_leads_nobody_else_here():
     found = config("flexnet", FLEXNET, "127.0.0.1:27000")
     assert found.hosts == ("127.0.0.1 fn-a",)
     assert found.notes[0].startswith("127.0.0.1 is this machine's alone")
+
+
+def test_a_host_that_is_told_goes_before_the_listeners():
+    """Whoever says how clients reach lsproxy knows better than its addresses do."""
+    listen = {"l": Listener(address=parse_address("127.0.0.1:7788"), pool="p")}
+    pool = RelayPool(kind="tcp", backends={"a": RelayBackend(address=parse_address("fn-a:1"))})
+    assert client_config("p", pool, listen, {}, "lic.example.com", "vm").servers == "lic.example.com:7788"
+    assert client_config("p", pool, listen, {}, None, "vm").servers == "127.0.0.1:7788"
 
 
 def test_citrix():
@@ -89,7 +97,7 @@ def test_licserver():
         token_file=Path("c"),
     )
     listen = {"l": Listener(address=parse_address("0.0.0.0:27000"), pool="p")}
-    found = client_config("p", pool, listen, {}, "lic.example.com")
+    found = client_config("p", pool, listen, {}, None, "lic.example.com")
     assert found.environment == {"LSPROXY_LICENSE": "27000@lic.example.com"}
 
 

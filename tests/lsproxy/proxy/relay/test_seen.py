@@ -47,6 +47,13 @@ class Cut(Island):
         raise FileNotFoundError(address)
 
 
+class Sandboxed(Island):
+    """Surroundings where this machine's own interfaces are out of reach."""
+
+    def own(self):
+        raise OSError(97, "Address family not supported by protocol")
+
+
 class Silent(Island):
     """A resolver that knows the way there, and never comes back from the way back."""
 
@@ -96,6 +103,14 @@ def test_a_name_that_nobody_knows():
 def test_what_cannot_be_looked_at_is_not_told():
     """No answer to the way back: the names are not known, and none is guessed."""
     assert (yield look(reactor, "fn-a", surroundings=Cut())) == Seen(frozenset({"192.0.2.10"}))
+
+
+@pytest_twisted.inlineCallbacks
+def test_a_machine_that_cannot_see_itself_sees_others():
+    """Names and addresses need no interfaces."""
+    found = yield look(reactor, "fn-a", surroundings=Sandboxed())
+    assert found.addresses == {"192.0.2.10"}
+    assert "fn-a" in found.names
 
 
 @pytest_twisted.inlineCallbacks
