@@ -2,9 +2,9 @@
 
 import importlib
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
@@ -16,32 +16,46 @@ if TYPE_CHECKING:
     from lsproxy.net.address import Address
     from lsproxy.net.reactor import BoottimeReactor
 
-_ELSEWHERE: Final = {"keygen": "keygen", "sign": "sign", "verify": "verify_command", "hostid": "hostid"}
+Result = TypeVar("Result")
+
+_ELSEWHERE: Final = {
+    "keygen": "filecommands.keygen",
+    "sign": "filecommands.sign",
+    "verify": "filecommands.verify_command",
+    "hostid": "filecommands.hostid",
+    "issue-key": "filecommands.issue_key",
+    "register": "paircommands.register",
+    "unregister": "paircommands.unregister",
+    "request-key": "paircommands.request_key",
+    "activate": "paircommands.activate",
+}
 
 
 class _Commands(click.Group):
-    """Loads the commands on files only when they are asked for, so that `--help` is quick."""
+    """Loads the commands of other files only when they are asked for, so that `--help` is quick."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted([*super().list_commands(ctx), *_ELSEWHERE])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name in _ELSEWHERE:
-            found: click.Command = getattr(importlib.import_module("licserver.filecommands"), _ELSEWHERE[cmd_name])
+            file, _, name = _ELSEWHERE[cmd_name].partition(".")
+            found: click.Command = getattr(importlib.import_module(f"licserver.{file}"), name)
             return found
         return super().get_command(ctx, cmd_name)
 
 
-def _config_option(required: bool) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def config_option(required: bool) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The option -c FILE."""
     path = click.Path(path_type=Path)
     return click.option("-c", "--config", "config", type=path, required=required, metavar="FILE", help="licserver.yaml")
 
 
-def _asking(command: Callable[..., Any]) -> Callable[..., Any]:
+def asking(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options of a command that asks a running server."""
     token = click.option("--token-file", type=click.Path(path_type=Path), help="the operator token's file")
     server = click.option("--server", metavar="PORT@HOST", help="the server to ask (or -c, or LSPROXY_LICENSE)")
-    return server(token(_config_option(required=False)(command)))
+    return server(token(config_option(required=False)(command)))
 
 
 @click.group(cls=_Commands)
@@ -51,7 +65,7 @@ def commands() -> None:
 
 
 @commands.command()
-@_config_option(required=True)
+@config_option(required=True)
 def init(config: Path) -> None:
     """
     Create the journal that a configuration names, once, before the first start.
@@ -60,19 +74,19 @@ def init(config: Path) -> None:
 
     Example: licserver init -c /etc/licserver/licserver.yaml
     """
-    from licserver.daemon import check_license  # noqa: PLC0415 slow to load
-    from licserver.journal.sqlite_schema import create  # noqa: PLC0415 slow to load
+    from licserver.daemon import check_license, why_not_create  # noqa: PLC0415 slow to load
+    from licserver.journals import create_journal  # noqa: PLC0415 slow to load
 
     loaded = _load(config)
-    problems = check_license(loaded)
+    problems = check_license(loaded) or list(filter(None, [why_not_create(loaded)]))
     if problems:
         raise LicserverError("\n".join(problems))
-    journal_id = create(loaded.journal, loaded.server_name)
+    journal_id = _run(loaded, create_journal)
     click.echo(f"created the journal {loaded.journal} of {loaded.server_name} ({journal_id})")
 
 
 @commands.command()
-@_config_option(required=True)
+@config_option(required=True)
 def serve(config: Path) -> None:
     """
     Run the license server until it is stopped (SIGTERM); SIGHUP rereads the license file.
@@ -85,7 +99,7 @@ def serve(config: Path) -> None:
 
 
 @commands.command()
-@_config_option(required=True)
+@config_option(required=True)
 def check(config: Path) -> None:
     """
     Say what is wrong with a configuration, its license file and its journal.
@@ -96,8 +110,7 @@ def check(config: Path) -> None:
 
     loaded = _load(config)
     problems = check_license(loaded)
-    reason = _run(loaded, check_journal)
-    problems += [reason] if reason else []
+    problems += _run(loaded, check_journal)
     for problem in problems:
         click.echo(problem, err=True)
     if problems:
@@ -106,7 +119,7 @@ def check(config: Path) -> None:
 
 
 @commands.command()
-@_asking
+@asking
 @click.option("--json", "as_json", is_flag=True, help="the reply as it is")
 def status(server: str | None, token_file: Path | None, config: Path | None, *, as_json: bool) -> None:
     """
@@ -114,7 +127,7 @@ def status(server: str | None, token_file: Path | None, config: Path | None, *, 
 
     Example: licserver status --server 27101@lic-a.example.com
     """
-    reply = _ask({"op": "status"}, server, token_file, config, needs_token=False)
+    reply = ask_running({"op": "status"}, server, token_file, config, needs_token=False)
     if as_json:
         import json  # noqa: PLC0415 only here
 
@@ -124,24 +137,29 @@ def status(server: str | None, token_file: Path | None, config: Path | None, *, 
     click.echo(f"{reply['sessions']} sessions, {reply['seats']} seats in use; license {reply['license']}")
     for member in reply["members"]:
         click.echo(f"  {member['backend']:<20} {member['address']:<28} {member['role']}")
+    for part in ("primary", "redundant"):
+        if partner := reply["redundancy"].get(part):
+            click.echo(
+                f"its {part} server is {partner['name']} at {partner['address'] or 'an address it does not say'}"
+            )
     for notice in reply.get("notices", ()):
         click.echo(f"note: {notice['message']}")
 
 
 @commands.command()
-@_asking
+@asking
 def reread(server: str | None, token_file: Path | None, config: Path | None) -> None:
     """
     Put the server's license file in force, if it can be served; otherwise the old one stays.
 
     Example: licserver reread -c /etc/licserver/licserver.yaml
     """
-    _ask({"op": "reread"}, server, token_file, config)
+    ask_running({"op": "reread"}, server, token_file, config)
     click.echo("the license file was read again; on the active server it is in force")
 
 
 @commands.command()
-@_asking
+@asking
 @click.option("--force", is_flag=True, help="also from a holder that has just taken the name and answers")
 @click.option("--reason", default="", help="for the log")
 def takeover(server: str | None, token_file: Path | None, config: Path | None, *, force: bool, reason: str) -> None:
@@ -151,12 +169,12 @@ def takeover(server: str | None, token_file: Path | None, config: Path | None, *
     Example: licserver takeover -c /etc/licserver/licserver.yaml --reason "maintenance of lic-a"
     """
     request = {"op": "takeover", "force": force, "reason": reason}
-    reply = _ask(request, server, token_file, config)
+    reply = ask_running(request, server, token_file, config)
     click.echo(f"active, epoch {reply['epoch']}")
 
 
 @commands.command("stand-down")
-@_asking
+@asking
 @click.option("--to", "heir", help="the member that is to take the name")
 @click.option("--reason", default="", help="for the log")
 def stand_down(server: str | None, token_file: Path | None, config: Path | None, heir: str | None, reason: str) -> None:
@@ -168,19 +186,19 @@ def stand_down(server: str | None, token_file: Path | None, config: Path | None,
     request: dict[str, Any] = {"op": "stand_down", "reason": reason}
     if heir is not None:
         request["to"] = heir
-    _ask(request, server, token_file, config)
+    ask_running(request, server, token_file, config)
     click.echo("stood down")
 
 
 @commands.command()
-@_asking
+@asking
 def stop(server: str | None, token_file: Path | None, config: Path | None) -> None:
     """
     Stop a server; it gives the name up first.
 
     Example: licserver stop -c /etc/licserver/licserver.yaml
     """
-    _ask({"op": "stop"}, server, token_file, config)
+    ask_running({"op": "stop"}, server, token_file, config)
     click.echo("stopping")
 
 
@@ -190,22 +208,26 @@ def journal() -> None:
 
 
 @journal.command()
-@_config_option(required=True)
+@config_option(required=True)
 def accept(config: Path) -> None:
     """
     Go on from a restored journal, knowingly.
 
-    Seats granted since its copy was made are forgotten, and can be granted again.
+    Seats granted since its copy was made are forgotten, and can be granted again. So is what a pair spent of its
+    takeover limit, as far as the clocks do not tell it.
 
     Example: licserver journal accept -c /etc/licserver/licserver.yaml
     """
     from licserver.daemon import accept_journal  # noqa: PLC0415 slow to load
 
     loaded = _load(config)
-    reason = _run(loaded, accept_journal)
-    if reason:
-        raise LicserverError(reason)
-    click.echo(f"{loaded.name} goes on from {loaded.journal} as it is")
+    problems = _run(loaded, accept_journal)
+    if problems:
+        raise LicserverError("\n".join(problems))
+    click.echo(
+        f"{loaded.name} goes on from {loaded.journal} as it is: seats granted since that was copied are forgotten and "
+        "can be granted again, and so are activation keys and what was spent of a takeover limit"
+    )
 
 
 def main() -> None:
@@ -225,27 +247,32 @@ def _load(config: Path) -> "LicserverConfig":
     return load_config(config)
 
 
-def _run(loaded: "LicserverConfig", task: "Callable[[LicserverConfig, BoottimeReactor], Awaitable[str]]") -> str:
-    """What a task on the journal says, carried out in a reactor of its own."""
-    from twisted.internet.defer import ensureDeferred  # noqa: PLC0415 as above
+def _run(
+    loaded: "LicserverConfig", task: "Callable[[LicserverConfig, BoottimeReactor], Coroutine[Any, Any, Result]]"
+) -> "Result":
+    """What a task on the journal answers or raises, carried out in a reactor of its own."""
+    from twisted.internet.defer import Deferred  # noqa: PLC0415 as above
+    from twisted.python.failure import Failure  # noqa: PLC0415 as above
 
     from lsproxy.net.reactor import install  # noqa: PLC0415 slow to load
 
     reactor = install()
-    outcome: list[str] = []
+    outcome: list[Any] = []
 
-    async def carry_out() -> None:
-        try:
-            outcome.append(await task(loaded, reactor))
-        finally:
-            reactor.stop()
+    def carry_out() -> None:
+        done = Deferred.fromCoroutine(task(loaded, reactor))
+        done.addBoth(outcome.append)
+        done.addBoth(lambda _: reactor.stop())
 
-    reactor.callWhenRunning(lambda: ensureDeferred(carry_out()))
+    reactor.callWhenRunning(carry_out)
     reactor.run()
-    return outcome[0]
+    if isinstance(outcome[0], Failure):
+        outcome[0].raiseException()
+    answer: Result = outcome[0]
+    return answer
 
 
-def _ask(
+def ask_running(
     request: dict[str, Any],
     server: str | None,
     token_file: Path | None,
@@ -253,6 +280,7 @@ def _ask(
     *,
     needs_token: bool = True,
 ) -> dict[str, Any]:
+    """The reply of the server that the options of `asking` name."""
     from licserver.remote import ask  # noqa: PLC0415 as above
     from lsproxy.secretfile import read_secret  # noqa: PLC0415 slow to load
 
@@ -265,7 +293,7 @@ def _ask(
     if needs_token and token_file is None:
         raise click.UsageError("an operator token is needed: --token-file FILE, or -c FILE with a token_file in it")
     token = None if token_file is None or not needs_token else read_secret(token_file)
-    return ask(address, request, token, ca)
+    return ask(address, request, token, ca, () if loaded is None else loaded.listen.accept_proxy_protocol)
 
 
 def _address(server: str | None, loaded: "LicserverConfig | None") -> "Address":

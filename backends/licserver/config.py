@@ -7,12 +7,15 @@ Durations are seconds, paths are absolute once read.
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 import msgspec
 from msgspec import Meta
 
+from licserver.errors import LicserverError
+from licserver.journal.etcd_place import EtcdPlace, parse_place
 from lsproxy.config.leaves import (
+    AddressRange,
     Database,
     DeclaredHostid,
     Destination,
@@ -25,50 +28,99 @@ from lsproxy.config.leaves import (
 from lsproxy.config.load import Finding, ask, load
 from lsproxy.config.model import Log, ServerTls
 from lsproxy.config.relations import is_loopback, is_wildcard
+from lsproxy.config.scalars import Leaf, UnfitValueError
 from lsproxy.net.address import Address
 
 STATE_FOLDER = Path("/var/lib/licserver")
+
+_SQLITE: Leaf = get_args(Database)[1].extra["leaf"]
+
+
+def _read_journal(text: str, folder: Path) -> Path | EtcdPlace:
+    if not text.startswith("etcd:"):
+        found: Path = _SQLITE.read(text, folder)
+        return found
+    try:
+        return parse_place(text)
+    except LicserverError as problem:
+        raise UnfitValueError(str(problem)) from None
+
+
+JournalUrl = Annotated[Any, Meta(extra={"leaf": Leaf("sqlite:///PATH or etcd://HOST:PORT,…/PREFIX", _read_journal)})]
+"""A Path or an EtcdPlace: msgspec's trees take no union of the two."""
 
 Ttl = Annotated[float, Meta(gt=0, le=60)]
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 
 
 class Listen(msgspec.Struct, frozen=True, kw_only=True):
-    """Where seats are served; written as an address alone, or as `{address: …, tls: {…}}`."""
+    """
+    Where seats are served; written as an address alone, or as `{address: …, tls: {…}}`. Connections from the networks
+    of `accept_proxy_protocol` begin with a PROXY protocol header.
+    """
 
     shorthand: ClassVar = "address"
-    not_built: ClassVar = ("accept_proxy_protocol",)
 
     address: ListenAddress
     tls: ServerTls | None = None
+    accept_proxy_protocol: tuple[AddressRange, ...] = ()
 
 
 class Redundancy(msgspec.Struct, frozen=True, kw_only=True):
-    """`single`: one server. `duplicate`: any server of the name that the license binds may take it."""
+    """
+    `single`: one server. `duplicate`: any server of the name that the license binds may take it. `pair`: a primary,
+    and a redundant server that may serve in its place for the license's takeover limit, lowered here by
+    `takeover_limit_hours`; the primary in control for `restore_after_minutes` makes the limit whole again.
+    """
 
     shorthand: ClassVar = "scheme"
-    not_built: ClassVar = ("takeover_limit_hours", "restore_after_minutes", "priority")
+    not_built: ClassVar = ("priority",)
 
-    scheme: Annotated[Literal["single", "duplicate"], Meta(extra={"not_built": ("pair", "triad")})] = "single"
+    scheme: Annotated[Literal["single", "duplicate", "pair"], Meta(extra={"not_built": ("triad",)})] = "single"
+    takeover_limit_hours: Annotated[float, Meta(gt=0, le=10_000)] | None = None
+    restore_after_minutes: Annotated[float, Meta(ge=15, le=10_080)] = 15.0
+
+
+class Registered(msgspec.Struct, frozen=True, kw_only=True):
+    """What `licserver register` wrote: the `primary`'s address, its `name` and its hostids."""
+
+    primary: Destination
+    name: Name
+    hostids: Annotated[tuple[DeclaredHostid, ...], Meta(min_length=1)]
+
+
+class Etcd(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    How a journal in etcd is reached: with `ca` by TLS, `certificate` and `key` shown to members that ask for them,
+    `user` and the password in `password_file` where etcd's authentication is on. PEM files.
+    """
+
+    ca: ReadableFile | None = None
+    certificate: ReadableFile | None = None
+    key: SecretFile | None = None
+    user: Name | None = None
+    password_file: SecretFile | None = None
 
 
 class LicserverConfig(msgspec.Struct, frozen=True, kw_only=True):
     """
-    The whole of licserver.yaml. `journal` is the path of a SQLite file; without
+    The whole of licserver.yaml. `journal` is the path of a SQLite file or an EtcdPlace; without
     a `token_file` no operator is accepted. `trust`, `advertise` and `state` are
     what follows from the rest where they are not given.
     """
 
-    not_built: ClassVar = ("etcd", "options_file", "registered", "accept_proxy_protocol")
+    not_built: ClassVar = ("options_file",)
 
     name: Name
     server_name: Name
     listen: Listen
     license_file: ReadableFile
     vendor_keys: Annotated[dict[Name, ReadableFile], Meta(min_length=1)]
-    journal: Database
+    journal: JournalUrl
+    etcd: Etcd = Etcd()
     advertise_given: Destination | None = msgspec.field(default=None, name="advertise")
     redundancy: Redundancy = Redundancy()
+    registered: Registered | None = None
     ttl: Ttl = 2.0
     heartbeat: Seconds = 15.0
     resume: Seconds = 45.0
@@ -103,6 +155,10 @@ def check(config: LicserverConfig) -> Iterator[Finding]:
     yield from ask(_trust_outlasts_heartbeat, config)
     yield from ask(_token_stays_private, config)
     yield from ask(_advertised_address_is_one, config)
+    yield from ask(_limit_is_of_a_pair, config)
+    yield from ask(_hostids_of_the_machine_are_not_declared, config)
+    yield from ask(_etcd_is_reached_one_way, config)
+    yield from ask(_password_stays_private, config)
 
 
 def _trust_outlasts_heartbeat(config: LicserverConfig) -> Iterator[Finding]:
@@ -122,3 +178,47 @@ def _token_stays_private(config: LicserverConfig) -> Iterator[Finding]:
 def _advertised_address_is_one(config: LicserverConfig) -> Iterator[Finding]:
     if config.advertise_given is None and is_wildcard(config.listen.address):
         yield Finding(("advertise",), f"is missing, clients cannot dial {config.listen.address}: name this host")
+
+
+def _hostids_of_the_machine_are_not_declared(config: LicserverConfig) -> Iterator[Finding]:
+    for number, hostid in enumerate(config.hostids):
+        if hostid.kind != "id":
+            sentence = f"{hostid.describe()} is found on the machine that has it, what is declared here is ID=…"
+            yield Finding(("hostids", number), sentence)
+
+
+def _limit_is_of_a_pair(config: LicserverConfig) -> Iterator[Finding]:
+    redundancy = config.redundancy
+    for key in ("takeover_limit_hours", "restore_after_minutes"):
+        if redundancy.scheme != "pair" and getattr(redundancy, key) != getattr(Redundancy(), key):
+            sentence = f"is for a pair, and the scheme is {redundancy.scheme}: set scheme to pair, or remove it"
+            yield Finding(("redundancy", key), sentence)
+
+
+def _etcd_is_reached_one_way(config: LicserverConfig) -> Iterator[Finding]:
+    etcd = config.etcd
+    if etcd != Etcd() and not isinstance(config.journal, EtcdPlace):
+        yield Finding(("etcd",), "is for a journal in etcd, and this one is in SQLite: remove it")
+    for one, other in (
+        ("certificate", "key"),
+        ("key", "certificate"),
+        ("user", "password_file"),
+        ("password_file", "user"),
+    ):
+        if getattr(etcd, one) is not None and getattr(etcd, other) is None:
+            yield Finding(("etcd", one), f"needs {other} beside it")
+    if etcd.certificate is not None and etcd.ca is None:
+        yield Finding(
+            ("etcd", "certificate"), "is shown over TLS only: name the ca that signed the members' certificates"
+        )
+
+
+def _password_stays_private(config: LicserverConfig) -> Iterator[Finding]:
+    place = config.journal
+    if config.etcd.user is None or config.etcd.ca is not None or not isinstance(place, EtcdPlace):
+        return
+    for member in place.members:
+        if not is_loopback(member):
+            sentence = f"would send its password in clear to {member}: name the ca, and let etcd serve clients by TLS"
+            yield Finding(("etcd", "user"), sentence)
+            return

@@ -17,15 +17,17 @@ from twisted.python.failure import Failure
 
 from licserver.config import LicserverConfig, load_config
 from licserver.connection import Connections
+from licserver.core.scheme import Redundant, Registered, Wanted
 from licserver.core.sessions import Terms
 from licserver.errors import LicserverError
+from licserver.journal.etcd_place import EtcdPlace
 from licserver.journal.interface import Journal, Member
-from licserver.journal.process import this_process
-from licserver.journal.sqlite import open_journal
-from licserver.journal.sqlite_place import accept_copy, raise_epoch
+from licserver.journal.process import boot_id, this_process
 from licserver.journal.worker import Worker
+from licserver.journals import accept_copy, open_journal, raise_epoch, store_problems
 from licserver.licenses import LicenseRefused, Licenses
 from licserver.peer import LIFE_SECONDS, Peers
+from licserver.redundancy import Outfit
 from licserver.server import Identity, Server
 from licserver.state import SeenState
 from lsproxy import logs, systemd
@@ -35,6 +37,7 @@ from lsproxy.license.keys import load_public_key
 from lsproxy.license.machine import machine_hostids
 from lsproxy.net import tls
 from lsproxy.net.address import Address, parse_address
+from lsproxy.net.announcing import accept_proxy_protocol, announce_where_asked
 from lsproxy.net.descriptors import raise_descriptor_limit
 from lsproxy.net.endpoints import client_endpoint, server_endpoint
 from lsproxy.net.reactor import BoottimeReactor, install
@@ -97,7 +100,7 @@ class Service:
     async def _start(self) -> None:
         config = self._config
         licenses = load_licenses(config)
-        journal = await open_journal(self._reactor, config.journal, config.server_name)
+        journal = await open_journal(config, self._reactor)
         try:
             server = await self._assemble(journal, licenses)
         except BaseException:
@@ -122,9 +125,15 @@ class Service:
             raise CannotServe(reason)
         await self._refuse_twice(journal)
         listen = config.listen.address
-        ask_at = Address(_ANY_ADDRESS.get(listen.host, listen.host), listen.port)
-        member = Member(config.name, secrets.token_hex(16), str(config.advertise), this_process(), str(ask_at))
-        identity = Identity(member, config.server_name, config.redundancy.scheme, version("lsproxy"), licenses.hostids)
+        member = Member(
+            name=config.name,
+            instance=secrets.token_hex(16),
+            address=str(config.advertise),
+            process=this_process(),
+            listen=str(_ask_at(config)),
+            ttl=config.ttl,
+        )
+        identity = Identity(member, config.server_name, version("lsproxy"), licenses.hostids)
         token = None if config.token_file is None else read_secret(config.token_file)
         writer = Worker(self._reactor, "state writer")
         server = Server(
@@ -136,11 +145,14 @@ class Service:
             token=token,
             journal=journal,
             licenses=licenses,
+            outfit=_outfit(config),
             peers=Peers(self._reactor, self._peer, token, config.ttl),
             remember=lambda journal_id, epoch: writer.do(partial(seen.remember, journal_id, epoch)),
             stopping=self.stop,
         )
         endpoint = server_endpoint(self._reactor, listen.host, listen.port)
+        if config.listen.accept_proxy_protocol:
+            endpoint = accept_proxy_protocol(self._reactor, endpoint, config.listen.accept_proxy_protocol)
         if config.listen.tls is not None:
             options = tls.server_tls(config.listen.tls.certificate, config.listen.tls.key, config.listen.tls.client_ca)
             endpoint = tls.wrap_server(self._reactor, endpoint, options)
@@ -167,10 +179,18 @@ class Service:
                     f"{member.name} serves {config.server_name} from this journal and the scheme here is single; "
                     "several servers of one name need `redundancy: duplicate`"
                 )
+            if is_running and member.ttl not in {0.0, config.ttl}:
+                raise CannotServe(
+                    f"{member.name} serves {config.server_name} with `ttl: {member.ttl:g}`, and here it is "
+                    f"{config.ttl:g}; all servers of a name have the same: stop all, and start them with one"
+                )
 
     def _peer(self, member: Member) -> IStreamClientEndpoint:
         where = parse_address(member.listen)
         endpoint = client_endpoint(self._reactor, where.host, where.port, timeout=LIFE_SECONDS)
+        # It is taken to want of those who connect what this server wants: who is not understood looks dead.
+        if self._config.listen.accept_proxy_protocol:
+            endpoint = announce_where_asked(endpoint, self._config.listen.accept_proxy_protocol)
         own = self._config.listen.tls
         if own is None:
             return endpoint
@@ -210,10 +230,38 @@ class Service:
         os._exit(1)
 
 
+def _ask_at(config: LicserverConfig) -> Address:
+    """Where the other servers ask this one: they may stand on other hosts where the journal is in etcd."""
+    listen = config.listen.address
+    if listen.host not in _ANY_ADDRESS:
+        return listen
+    if isinstance(config.journal, EtcdPlace):
+        return config.advertise
+    return Address(_ANY_ADDRESS[listen.host], listen.port)
+
+
 def load_licenses(config: LicserverConfig) -> Licenses:
     """The license file of a configuration, with the vendors' keys and this host's hostids. Raises LsproxyError."""
     keys = {vendor: load_public_key(path) for vendor, path in config.vendor_keys.items()}
-    return Licenses(config.license_file, keys, own_hostids(config), config.name)
+    return Licenses(config.license_file, keys, own_hostids(config), config.name, _wanted(config))
+
+
+def _wanted(config: LicserverConfig) -> Wanted:
+    given = config.registered
+    registered = None if given is None else Registered(given.name, str(given.primary), given.hostids)
+    return Wanted(config.redundancy.scheme, config.redundancy.takeover_limit_hours, registered=registered)
+
+
+def _outfit(config: LicserverConfig) -> Outfit:
+    is_file = isinstance(config.journal, Path)
+    return Outfit(
+        boot_id=boot_id(),
+        random=secrets.token_bytes,
+        restore_seconds=config.redundancy.restore_after_minutes * 60.0,
+        journal=f"sqlite://{config.journal}" if is_file else str(config.journal),
+        is_journal_here=is_file,
+        vendor_keys={vendor: path.read_text() for vendor, path in config.vendor_keys.items()},
+    )
 
 
 def own_hostids(config: LicserverConfig) -> tuple[Hostid, ...]:
@@ -234,20 +282,31 @@ def check_license(config: LicserverConfig) -> list[str]:
     return [*problems, reason] if reason else problems
 
 
-async def accept_journal(config: LicserverConfig, reactor: BoottimeReactor) -> str:
-    """Go on from the journal as it is, whatever this server has seen before. What is wrong with it, "" if nothing."""
+def why_not_create(config: LicserverConfig) -> str:
+    """Why the journal is not to be created by this server, which may serve its license file; "" if it may be."""
+    licenses = load_licenses(config)
+    if isinstance(licenses.role(licenses.read(), str(config.license_file)), Redundant):
+        return (
+            f"{config.name} is the redundant server, and a journal is created by the primary: its takeover limit "
+            "stands in there; run `licserver init` on the primary's host"
+        )
+    return ""
+
+
+async def accept_journal(config: LicserverConfig, reactor: BoottimeReactor) -> list[str]:
+    """Go on from the journal as it is, whatever this server has seen before. What is wrong with it, a sentence each."""
     try:
-        accept_copy(config.journal)
-        journal = await open_journal(reactor, config.journal, config.server_name)
+        await accept_copy(config, reactor)
+        journal = await open_journal(config, reactor)
         epoch = (await journal.claim()).epoch
         await journal.close()
         seen = _epoch_seen(config, journal.journal_id)
         if epoch < seen:
-            raise_epoch(config.journal, seen)
+            await raise_epoch(config, reactor, seen)
         SeenState.accept(config.state, config.server_name, journal.journal_id, max(epoch, seen))
-    except LicserverError as problem:
-        return str(problem)
-    return ""
+    except (LicserverError, LsproxyError) as problem:
+        return [str(problem)]
+    return []
 
 
 def _epoch_seen(config: LicserverConfig, journal_id: str) -> int:
@@ -257,13 +316,16 @@ def _epoch_seen(config: LicserverConfig, journal_id: str) -> int:
         return 0  # a damaged state file knows nothing; accepting writes a new one
 
 
-async def check_journal(config: LicserverConfig, reactor: BoottimeReactor) -> str:
-    """What is wrong with the journal, "" if nothing."""
+async def check_journal(config: LicserverConfig, reactor: BoottimeReactor) -> list[str]:
+    """What is wrong with the journal and the store it is in, a sentence each."""
+    problems: list[str] = []
     try:
-        journal = await open_journal(reactor, config.journal, config.server_name)
+        problems += await store_problems(config, reactor, time.time)
+        journal = await open_journal(config, reactor)
         claim = await journal.claim()
         reason = SeenState(config.state, config.server_name).check(journal.journal_id, claim.epoch)
         await journal.close()
-    except LicserverError as problem:
-        return str(problem)
-    return reason or ""
+        problems += [reason] if reason else []
+    except (LicserverError, LsproxyError) as problem:
+        problems.append(str(problem))
+    return problems

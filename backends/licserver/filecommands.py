@@ -1,5 +1,5 @@
 """
-The commands of licserver that work on files alone: keygen, sign, verify, hostid.
+The commands of licserver that work on files alone: keygen, sign, verify, hostid, issue-key.
 
 Exit status: 0 done, 1 refused, 2 wrong usage or a file that cannot be read.
 """
@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from lsproxy.errors import LsproxyError
+from lsproxy.license.activation import MOST_HOURS, KeyRefused, issue, read_request_key
 from lsproxy.license.file import read_license, read_license_text
 from lsproxy.license.grammar import parse
 from lsproxy.license.keys import load_private_key, load_public_key
@@ -142,6 +143,30 @@ def hostid(*, as_json: bool) -> None:
         return
     for one in found:
         click.echo(one.describe())
+
+
+@click.command(name="issue-key", epilog="Example: licserver issue-key '242PR-TB35N-…' --key acme.key")
+@click.argument("request")
+@click.option("--key", required=True, type=click.Path(path_type=Path), help="The vendor's private key (.key).")
+@click.option("--hours", default=72, type=click.IntRange(1, MOST_HOURS), show_default=True, help="How long to grant.")
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+def issue_key(request: str, key: Path, hours: int, *, as_json: bool) -> None:
+    """Answer a customer's request key with the activation key that gives a redundant server more hours."""
+    try:
+        private = load_private_key(key)
+    except LsproxyError as problem:
+        raise WrongUsage(str(problem)) from problem
+    asked = read_request_key(request)
+    if isinstance(asked, KeyRefused):
+        raise Refused(asked.reason)
+    issued = issue(asked, hours, private)
+    if as_json:
+        said = {"server": asked.name, "takeover": asked.takeover, "extension": asked.extension, "hours": hours}
+        click.echo(msgspec.json.encode({"key": issued, **said}))
+        return
+    click.echo(issued)
+    what = f"{hours} h for the server {asked.name}, extension {asked.extension} of takeover {asked.takeover}"
+    click.echo(f"{what}: the customer gives this key to `licserver activate`", err=True)
 
 
 def _report(verified: VerifiedLicense, now_wall: float) -> VerifyReport:

@@ -3,7 +3,7 @@ Which license text does this server serve: the one in force, or its own file?
 
 The text in force stands in the journal. A server's own file comes into force by
 `reread` or `install` on the active server, or when it takes a name that nobody
-has confirmed since it started. Every text must bind this host.
+has confirmed since it started. Every text must give this host a role.
 """
 
 import os
@@ -15,9 +15,9 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from twisted.logger import Logger
 
+from licserver.core.scheme import Misfit, Role, Wanted, role_of
 from licserver.errors import LicserverError
 from lsproxy.errors import LsproxyError
-from lsproxy.license.binding import Unbound, bind
 from lsproxy.license.file import read_license_text
 from lsproxy.license.grammar import parse
 from lsproxy.license.hostid import Hostid
@@ -26,7 +26,8 @@ from lsproxy.license.signature import VerifiedLicense, verify
 
 log = Logger()
 
-_SCHEMES: Final = {2: "a pair", 3: "a triad"}
+_MOST_REMEMBERED: Final = 4
+_SINGLE: Final = Wanted()
 
 
 class LicenseRefused(LicserverError):
@@ -34,23 +35,38 @@ class LicenseRefused(LicserverError):
 
 
 class Licenses:
-    """The license file of one server: `hostids` are the host's, `name` the server's."""
+    """The license file of one server: `hostids` are the host's, `name` the server's; `wanted` is configured."""
 
     def __init__(
-        self, path: Path, vendor_keys: Mapping[str, Ed25519PublicKey], hostids: tuple[Hostid, ...], name: str
+        self,
+        path: Path,
+        vendor_keys: Mapping[str, Ed25519PublicKey],
+        hostids: tuple[Hostid, ...],
+        name: str,
+        wanted: Wanted = _SINGLE,
     ) -> None:
         self.path = path
         self.hostids = hostids
-        self._vendor_keys = vendor_keys
+        self.vendor_keys = vendor_keys
+        self.wanted = wanted
         self._name = name
+        self._verified: dict[tuple[str, str], VerifiedLicense] = {}
 
     def read_pools(self, text: str, file: str) -> dict[str, tuple[Pool, ...]]:
         """What a text grants by its validly signed lines."""
         return pools(self.verify(text, file))
 
     def verify(self, text: str, file: str) -> VerifiedLicense:
-        """The text with its signatures checked."""
-        return verify(parse(text, file), self._vendor_keys)
+        """The text with its signatures checked; the last few are remembered."""
+        known = self._verified.pop((text, file), None) or verify(parse(text, file), self.vendor_keys)
+        self._verified[text, file] = known
+        if len(self._verified) > _MOST_REMEMBERED:
+            del self._verified[next(iter(self._verified))]
+        return known
+
+    def role(self, text: str, file: str) -> Role | Misfit:
+        """What this server is by a text."""
+        return role_of(self.verify(text, file), self.vendor_keys, self.hostids, self._name, self.wanted)
 
     def digest(self, text: str) -> str:
         """The digest of a text; that of no lines for an empty one."""
@@ -62,16 +78,8 @@ class Licenses:
         if not verified.good:
             problems = "; ".join(map(str, verified.problems[:3])) or f"{file}: it has no FEATURE or INCREMENT line"
             return f"no line of the license can be served: {problems}"
-        bound = bind(verified.license, self.hostids, self._name)
-        if isinstance(bound, Unbound):
-            return bound.reason
-        servers = len(verified.license.servers)
-        if servers > 1:
-            scheme = _SCHEMES.get(servers, f"{servers} servers")
-            return (
-                f"{file}: {servers} SERVER lines are {scheme}; this release serves license files with one SERVER line"
-            )
-        return ""
+        role = self.role(text, file)
+        return role.reason if isinstance(role, Misfit) else ""
 
     def read(self) -> str:
         """The text of the own file. Raises LicenseRefused."""

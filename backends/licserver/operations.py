@@ -11,19 +11,26 @@ from twisted.python.failure import Failure
 from licserver.core import role
 from licserver.core.conversation import Conversation
 from licserver.core.desk import Open, Says, Shut
+from licserver.core.events import LicenseCameIntoForce
 from licserver.errors import LicserverError
 from licserver.licenses import LicenseRefused
+from licserver.pairoperations import PairOperations
+from licserver.status import status
 from lsproxy.seat.messages import (
+    Activate,
     Done,
     Install,
     Notice,
     Refusal,
+    Register,
+    RequestKey,
     Reread,
     StandDown,
     Status,
     Stop,
     Takeover,
     TookOver,
+    Unregister,
 )
 
 if TYPE_CHECKING:
@@ -38,6 +45,7 @@ class Operations:
     def __init__(self, server: "Server", stopping: Callable[[], None]) -> None:
         self._server = server
         self._stopping = stopping
+        self._pair = PairOperations(server, self._license_digest)
         self._noted = ""
         self._digests: dict[str, str] = {}
 
@@ -45,8 +53,8 @@ class Operations:
         """Carry out a request; the answer follows."""
         match request:
             case Status(request_id):
-                status = self._server.status(request_id, self._license_digest(), self._notices())
-                self._server.desk.say_at_once(conversation, status)
+                reply = status(self._server, request_id, self._license_digest(), self._notices())
+                self._server.desk.say_at_once(conversation, reply)
             case Takeover():
                 self._run(conversation, request.id, self._take_over(conversation, request))
             case StandDown():
@@ -55,6 +63,8 @@ class Operations:
                 self._run(conversation, request.id, self._reread(conversation, request))
             case Install():
                 self._run(conversation, request.id, self._install(conversation, request))
+            case Register() | Unregister() | RequestKey() | Activate():
+                self._run(conversation, request.id, self._pair_operation(conversation, request))
             case Stop(request_id):
                 log.info("an operator asked this server to stop")
                 self._say(conversation, Done(request_id))
@@ -102,6 +112,13 @@ class Operations:
             await server.tenure.stand_down(request.to, addresses.get(request.to or ""))
         self._say(conversation, Done(request.id))
 
+    async def _pair_operation(
+        self, conversation: Conversation, request: Register | Unregister | RequestKey | Activate
+    ) -> None:
+        reply = self._pair.perform(request)
+        self._server.desk.say(conversation, reply, Says.PLAIN)
+        self._server.settle()
+
     def reread(self) -> None:
         """Put the own license file in force, if this server is active; what stands against it is logged."""
         try:
@@ -128,7 +145,10 @@ class Operations:
         desk = server.desk
         self._refuse_isolated()
         if isinstance(desk.door, Open) and text != desk.ledger.license_text:
-            desk.license_came_into_force(text, str(server.licenses.path), server.moment())
+            moment = server.moment()
+            desk.record(LicenseCameIntoForce(text, str(server.licenses.path)))
+            server.redundancy.begin(moment)
+            desk.serve_queues(moment)
             log.info("another license text is in force: {digest}", digest=server.licenses.digest(text))
         self.note_license()
 

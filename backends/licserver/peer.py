@@ -1,12 +1,12 @@
 """
-Is the other license server there, and does it give the name up?
+Is the other license server there, what is it, and does it give the name up?
 
 Any answer within `LIFE_SECONDS` proves that it lives; what was asked of it may
 then take longer, because a server that stands down keeps first what it decided.
 """
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from twisted.internet import defer
@@ -34,12 +34,18 @@ _HELLO, _ASKED = 1, 2
 _NOT_ACTIVE: Final = frozenset({"not_active"})
 
 
-class _Reply(msgspec.Struct):
+class Said(msgspec.Struct):
+    """What is looked at of a reply; of one to `status`, its keys as in docs/protocol.md."""
+
     id: int = 0
     ok: bool = False
     role: str = ""
     error: str = ""
     message: str = ""
+    epoch: int = 0
+    journal: str = ""
+    revision: int = 0
+    redundancy: dict[str, Any] = {}
 
 
 class Peers:
@@ -60,24 +66,29 @@ class Peers:
     async def ask_whether_active(self, member: Member) -> Answer:
         """Its role, by `status`."""
         reply = await self._ask(member, [{"id": _ASKED, "op": "status"}])
-        return Answered(reply.role) if isinstance(reply, _Reply) else reply
+        return Answered(reply.role) if isinstance(reply, Said) else reply
+
+    async def ask_status(self, member: Member) -> Said | None:
+        """Its status, None if it does not say it."""
+        reply = await self._ask(member, [{"id": _ASKED, "op": "status"}])
+        return reply if isinstance(reply, Said) and reply.ok else None
 
     async def ask_to_stand_down(self, member: Member, heir: str, reason: str) -> Answer:
         """Whether it gives the name up for `heir`."""
         if self._token is None:
             reply = await self._ask(member, [{"id": _ASKED, "op": "status"}])
             reason = "there is no token_file here with which to ask it"
-            return Answered("refuses", reason) if isinstance(reply, _Reply) else reply
+            return Answered("refuses", reason) if isinstance(reply, Said) else reply
         hello = {"id": _HELLO, "op": "hello", "token": self._token}
         asking = {"id": _ASKED, "op": "stand_down", "to": heir, "reason": reason}
         reply = await self._ask(member, [hello, asking])
-        if not isinstance(reply, _Reply):
+        if not isinstance(reply, Said):
             return reply
         if reply.ok or reply.error in _NOT_ACTIVE:
             return StoodDown()
         return Answered("refuses", reply.message)
 
-    async def _ask(self, member: Member, requests: list[dict[str, object]]) -> Silent | Answered | _Reply:
+    async def _ask(self, member: Member, requests: list[dict[str, object]]) -> Silent | Answered | Said:
         """One that is silent is asked again if this process was held up itself: the answer may be there by now."""
         asked_at = self._reactor.seconds()
         reply = await self._ask_once(member, requests)
@@ -85,7 +96,7 @@ class Peers:
             return await self._ask_once(member, requests)
         return reply
 
-    async def _ask_once(self, member: Member, requests: list[dict[str, object]]) -> Silent | Answered | _Reply:
+    async def _ask_once(self, member: Member, requests: list[dict[str, object]]) -> Silent | Answered | Said:
         asking = _Asking(requests)
         connecting = self._connect(member).connect(Factory.forProtocol(lambda: asking))
         is_alive = False
@@ -116,7 +127,7 @@ class _Asking(Protocol):
         self._requests = requests
         self._lines = LineSplitter(REPLY_LIMIT)
         self.life: Deferred[None] = Deferred()
-        self.answer: Deferred[_Reply] = Deferred()
+        self.answer: Deferred[Said] = Deferred()
 
     def connectionMade(self) -> None:
         assert self.transport is not None
@@ -125,7 +136,7 @@ class _Asking(Protocol):
     def dataReceived(self, data: bytes) -> None:
         for line in self._lines.feed(data):
             try:
-                reply = msgspec.json.decode(line, type=_Reply)
+                reply = msgspec.json.decode(line, type=Said)
             except msgspec.DecodeError:
                 continue
             if not self.life.called:

@@ -25,17 +25,18 @@ from licserver.connection import Connection
 from licserver.core import role
 from licserver.core.desk import Desk, Moment, Saying, Says, Shut
 from licserver.core.ledger import Ledger
+from licserver.core.scheme import Redundant
 from licserver.core.sessions import Terms
-from licserver.core.usage import rfc3339
 from licserver.errors import LicserverError
 from licserver.journal.interface import Claim, ClaimMoved, Journal, JournalError, Member, StaleEpoch
 from licserver.licenses import LicenseRefused, Licenses
 from licserver.operations import Operations
+from licserver.partner import Partner
 from licserver.peer import Peers
+from licserver.redundancy import Outfit, Redundancy
 from licserver.standby import Standby, held
 from licserver.tenure import Tenure, isolated
 from lsproxy.license.hostid import Hostid
-from lsproxy.seat.messages import MemberStatus, Notice, StatusReply
 
 log = Logger()
 
@@ -49,7 +50,6 @@ class Identity(msgspec.Struct, frozen=True):
 
     member: Member
     server_name: str
-    scheme: str
     release: str
     hostids: tuple[Hostid, ...]
 
@@ -70,6 +70,7 @@ class Server:
         token: str | None,
         journal: Journal,
         licenses: Licenses,
+        outfit: Outfit,
         peers: Peers,
         remember: Callable[[str, int], Deferred[None]],
         stopping: Callable[[], None],
@@ -83,14 +84,24 @@ class Server:
         self._peers = peers
         ledger = Ledger(licenses.read_pools)
         self.desk = Desk(ledger, identity.server_name, identity.member.name, terms, token)
+        self.redundancy = Redundancy(self.desk, licenses, identity.member.name, outfit)
         self._standby = Standby(
             reactor, journal, licenses.read_pools, remember, self.desk.replace_ledger, self._claim_seen
         )
         self.tenure: Tenure | None = None
         self.members: Sequence[tuple[Member, bool]] = ()
+        self._partner = Partner(
+            reactor,
+            peers,
+            journal.journal_id,
+            others=lambda: [one for one, is_running in self.members if is_running and one.name != identity.member.name],
+            tenure=lambda: self.tenure,
+            remaining=lambda: self.redundancy.limit.remaining_seconds(self.moment()) or 0.0,
+            is_switched_from_outside=self.desk.has_operator,
+        )
         self._operations = Operations(self, stopping)
-        self._started_at = reactor.seconds()
-        self._try_after = self._started_at
+        self.started_at = reactor.seconds()
+        self._try_after = self.started_at
         self._taking = DeferredLock()
         self._is_stopping = self._is_turning = False
         self._looking = LoopingCall(self._look)
@@ -111,6 +122,7 @@ class Server:
     async def stop(self) -> None:
         """Give the name up, keep and say what was decided, let the clients go, leave the list of members."""
         self._is_stopping = True
+        self._partner.stop()
         for looping in (self._looking, self._refreshing):
             if looping.running:
                 looping.stop()
@@ -264,6 +276,7 @@ class Server:
             reason=reason,
         )
         self._operations.note_license()
+        self._partner.lost()
         return claim.epoch
 
     def _begin_tenure(self, claim: Claim, judged: Claim, unsnapped_events: int) -> Deferred[None]:
@@ -280,7 +293,7 @@ class Server:
             self.deliver,
             self._tenure_ended,
         )
-        return self.tenure.open(text, str(self.licenses.path))
+        return self.tenure.open(text, str(self.licenses.path), self.redundancy.begin)
 
     async def _give_back(self, epoch: int, active_seconds: float) -> None:
         """A name that was taken and cannot be served is for anyone; what cannot be told runs out with `ttl`."""
@@ -293,6 +306,8 @@ class Server:
 
     def _license_to_bring(self, judged: Claim) -> str | None:
         """The text that comes into force when the judged claim is followed by this server's. Raises LicenseRefused."""
+        if reason := self.redundancy.why_not_registered():
+            raise LicenseRefused(reason)
         ledger = self.desk.ledger
         is_unconfirmed = self._standby.is_unconfirmed(judged)
         return self.licenses.text_to_bring(ledger.license_text, ledger.license_file, is_unconfirmed)
@@ -314,6 +329,7 @@ class Server:
                 connection = conversation.transport
                 assert isinstance(connection, Connection)
                 connection.abort()
+        self.redundancy.limit.leave()
         self._standby.led(tenure, is_kept=is_kept)
         self._shut_door()
         if not is_kept and not self._is_stopping:
@@ -349,6 +365,7 @@ class Server:
         try:
             self.desk.tick(self.moment())
             self.settle()
+            self.redundancy.tell()
             self._take_if_free()
         except Exception:  # noqa: BLE001 - a server that looks no more would never take the name again
             log.failure("looking after the connections and the name failed")
@@ -369,7 +386,8 @@ class Server:
             is_dead = self.journal.holder_is_dead(claim)
         except JournalError:  # out of descriptors, it cannot be looked at
             is_dead = False
-        return role.is_free(claim, me.name, me.instance, unchanged, is_dead, self._ttl)
+        waits = self._standby.is_unconfirmed(claim) and isinstance(self.redundancy.role, Redundant)
+        return role.is_free(claim, me.name, me.instance, unchanged, is_dead, self._ttl, waits=waits)
 
     def _tried(self, outcome: role.Refuse | int) -> None:
         if isinstance(outcome, role.Refuse):
@@ -387,56 +405,39 @@ class Server:
         except JournalError as problem:
             log.warn("the list of members cannot be read: {problem}", problem=problem)
         self._operations.note_license()
+        if isinstance(self.redundancy.role, Redundant):
+            self._partner.watch()
+        else:
+            self._partner.stop()
 
-    # --- status ----------------------------------------------------------------
+    # --- what it is ------------------------------------------------------------
 
     def role(self) -> str:
         """This server's role, as `status` says it."""
         if self.tenure is None or not self.tenure.is_serving:
             return "standby"
-        return "active" if self.tenure.is_vouched else "isolated"
+        if not self.tenure.is_vouched:
+            return "isolated"
+        return "blocked" if self.redundancy.limit.blocked else "active"
 
-    def status(self, request_id: int, license_digest: str, notices: list[Notice]) -> StatusReply:
-        """The reply to `status`."""
-        identity, ledger, claim, tenure = self.identity, self.desk.ledger, self._standby.claim, self.tenure
-        me = identity.member
-        if tenure is not None:
-            epoch, slot = tenure.epoch, tenure.slot
-        else:
-            epoch, slot = 0 if claim is None else claim.epoch, self._standby.slot
-        holder = me.instance if tenure is not None else _holder_instance(claim)
-        return StatusReply(
-            id=request_id,
-            server=identity.server_name,
-            backend=me.name,
-            role=self.role(),
-            epoch=epoch,
-            journal=self.journal.journal_id,
-            instance=me.instance,
-            revision=slot,
-            license=license_digest,
-            hostids=[str(hostid) for hostid in identity.hostids],
-            redundancy={"scheme": identity.scheme, "role": identity.scheme, "primary": None},
-            members=[_member_status(member, is_running, holder) for member, is_running in self.members],
-            takeover=None,
-            sessions=len(ledger.sessions),
-            seats=sum(sum(demand.values()) for demand in ledger.demand.values()),
-            now=rfc3339(self._wall()),
-            uptime=self._reactor.seconds() - self._started_at,
-            release=identity.release,
-            notices=notices,
-            heartbeat=self.desk.terms.heartbeat,
-            trust=self.desk.terms.trust,
-        )
+    @property
+    def epoch(self) -> int:
+        """The epoch this server knows, its own if it has the name."""
+        claim = self._standby.claim
+        return self.tenure.epoch if self.tenure is not None else 0 if claim is None else claim.epoch
 
+    @property
+    def slot(self) -> int:
+        """The newest slot that the ledger holds."""
+        return self._standby.slot if self.tenure is None else self.tenure.slot
 
-def _member_status(member: Member, is_running: bool, holder: str | None) -> MemberStatus:
-    shown = "down" if not is_running else "active" if member.instance == holder else "standby"
-    return MemberStatus(member.name, member.address, shown)
-
-
-def _holder_instance(claim: Claim | None) -> str | None:
-    return None if claim is None or claim.holder is None else claim.holder.instance
+    @property
+    def holder_instance(self) -> str | None:
+        """The instance of the server that has the name, as far as this one knows."""
+        claim = self._standby.claim
+        if self.tenure is not None:
+            return self.identity.member.instance
+        return None if claim is None or claim.holder is None else claim.holder.instance
 
 
 def _holder(claim: Claim) -> str:

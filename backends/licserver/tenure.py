@@ -29,7 +29,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from licserver.core.desk import Desk, Moment, Open, Saying, Shut
-from licserver.core.events import Activated, AnyEvent, encode_batch
+from licserver.core.events import Activated, AnyEvent, LicenseCameIntoForce, encode_batch
 from licserver.journal.interface import Claim, Journal, JournalError, SlotRefused, StaleEpoch
 from licserver.snapshots import Snapshots
 from lsproxy.seat.messages import Refusal
@@ -95,16 +95,22 @@ class Tenure:
         self._ticking = LoopingCall(self._tick)
         self._ticking.clock = reactor
 
-    def open(self, license_text: str | None, license_file: str) -> Deferred[None]:
+    def open(
+        self, license_text: str | None, license_file: str, begin: Callable[[Moment], None] = lambda _: None
+    ) -> Deferred[None]:
         """
         Keep the activation, with the license text that comes into force with
-        it (None: the one in force stays), then serve. Fires when that is kept;
+        it (None: the one in force stays) and what `begin` records, then serve. Fires when that is kept;
         fails with JournalError if the tenure ends before.
         """
         moment = self.moment()
-        self._desk.record(Activated(self.epoch, self._desk.backend, moment.active, moment.wall))
+        desk = self._desk
+        desk.record(Activated(self.epoch, desk.backend, moment.active, moment.wall))
         if license_text is not None:
-            self._desk.license_came_into_force(license_text, license_file, moment)
+            desk.record(LicenseCameIntoForce(license_text, license_file))
+        begin(moment)
+        if license_text is not None:
+            desk.serve_queues(moment)
         self.settle()
         if not self.is_over:
             self._ticking.start(TICK_SECONDS, now=False).addErrback(self._broken)

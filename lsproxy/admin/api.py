@@ -11,7 +11,7 @@ from twisted.logger import Logger
 
 from lsproxy.admin import page
 from lsproxy.admin.access import Access, Caller
-from lsproxy.admin.bodies import Page, Reached, Remove, State, Switch, converted, decoded
+from lsproxy.admin.bodies import Activate, Page, Reached, Remove, State, Switch, converted, decoded
 from lsproxy.admin.exchange import (
     BAD_REQUEST,
     CONFLICT,
@@ -31,6 +31,7 @@ from lsproxy.admin.exchange import (
 from lsproxy.admin.login import COOKIE, COOKIE_SECONDS, Logins
 from lsproxy.admin.routes import Call, Found, find
 from lsproxy.errors import LsproxyError
+from lsproxy.net.address import is_host
 from lsproxy.proxy.control import ControlLostError
 from lsproxy.proxy.kinds.clientconfig import ClientConfig
 from lsproxy.proxy.operator import Operator
@@ -84,6 +85,8 @@ class Api:
             "client_config": self._client_config,
             "remove": self._remove,
             "license": self._license,
+            "request_key": self._request_key,
+            "activate": self._activate,
             "events": self._events,
             "reload": self._reload,
         }
@@ -172,7 +175,13 @@ class Api:
     async def _client_config(self, asked: Asked, found: Found, _caller: Caller | None) -> Reply:
         wanted = converted(asked.query, Reached)
         pool = _named(self._service.pools, found.names["pool"])
+        if wanted.host is not None and not is_host(wanted.host):
+            raise RefusedError(BAD_REQUEST, "bad_request", f"{wanted.host[:64]!r} is no host name or address")
         return said(self._service.client_config(pool.name, wanted.host))
+
+    async def _request_key(self, _asked: Asked, found: Found, _caller: Caller | None) -> Reply:
+        reply = await _named(self._service.operators, found.names["pool"]).request_key()
+        return said({"key": reply.key, "takeover": reply.takeover, "extension": reply.extension})
 
     async def _events(self, asked: Asked, _found: Found, _caller: Caller | None) -> Stream:
         after = asked.headers.get("last-event-id") or asked.query.get("after")
@@ -212,6 +221,11 @@ class Api:
         except UnicodeDecodeError:
             raise RefusedError(BAD_REQUEST, "bad_request", "the license is not UTF-8 text") from None
         return said(await operator.install(text))
+
+    async def _activate(self, asked: Asked, found: Found, _caller: Caller | None) -> Reply:
+        wanted = decoded(asked.body, Activate)
+        reply = await _named(self._service.operators, found.names["pool"]).activate(wanted.key)
+        return said({"hours": reply.hours, "remaining": reply.remaining})
 
     async def _reload(self, _asked: Asked, _found: Found, _caller: Caller | None) -> Reply:
         return said({"changes": await self._service.reload()})

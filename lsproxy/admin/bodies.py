@@ -33,6 +33,12 @@ class Remove(msgspec.Struct, forbid_unknown_fields=True):
     seat: Annotated[int, Meta(ge=1)]
 
 
+class Activate(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of `activate`: the vendor's activation key."""
+
+    key: Annotated[str, Meta(min_length=1, max_length=1024)]
+
+
 class Page(msgspec.Struct, forbid_unknown_fields=True):
     """The query of `usage`, as in protocol.md."""
 

@@ -73,9 +73,10 @@ def _pool(pool: PoolSnapshot) -> str:
     clients = "1 client" if pool.clients == 1 else f"{pool.clients} clients"
     clients += f", {pool.waiting} waiting; failback {escape(pool.failback)}"
     epoch = f" · epoch {pool.epoch}" if pool.journal else ""
+    name = pool.kind if pool.server_name is None else f"{pool.server_name} · {pool.kind}"
     return (
         f"<section><header><h2>{escape(pool.pool)}</h2>{_served(pool)}</header>"
-        f'<p class="faint">{escape(pool.server_name or pool.kind)}{epoch} · {clients}</p>'
+        f'<p class="faint">{escape(name)}{epoch} · {clients}</p>'
         f"{''.join(_warning(text) for text in _warnings(pool))}"
         f'<div class="wide"><table><thead><tr>{columns}</tr></thead><tbody>{rows}</tbody></table></div></section>'
     )
@@ -90,7 +91,7 @@ def _served(pool: PoolSnapshot) -> str:
 
 def _warnings(pool: PoolSnapshot) -> Iterable[str]:
     yield from pool.conflicts
-    if pool.serving is None and pool.reason:
+    if pool.serving is None and pool.reason and pool.reason not in pool.conflicts:
         yield pool.reason
     if pool.note:
         yield pool.note
@@ -128,10 +129,12 @@ def _remarks(backend: BackendSnapshot) -> Iterable[str]:
         yield "was lost and is kept out until `lsproxy ready`"
     if backend.binding == "unbound" or (backend.binding == "unknown" and backend.health == "up"):
         yield f"{backend.binding}: {backend.binding_reason}"
-    if backend.fencing:
+    if backend.fencing not in {None, "fenced"}:
         yield f"fencing: {backend.fencing}"
-    if backend.activation:
+    if backend.activation not in {None, "activated"}:
         yield f"activation: {backend.activation}"
+    if backend.takeover_note:
+        yield backend.takeover_note
     if backend.license_note:
         yield backend.license_note
     if backend.last_error:

@@ -22,6 +22,8 @@ Call = Literal[
     "client_config",
     "remove",
     "license",
+    "request_key",
+    "activate",
     "events",
     "reload",
 ]
@@ -50,11 +52,13 @@ ROUTES: Final = (
     Route("GET", "/api/v1/pools/{pool}/client-config", "client_config", "viewer"),
     Route("POST", "/api/v1/pools/{pool}/remove", "remove", "operator"),
     Route("PUT", "/api/v1/pools/{pool}/license", "license", "operator"),
+    Route("GET", "/api/v1/pools/{pool}/request-key", "request_key", "viewer"),
+    Route("POST", "/api/v1/pools/{pool}/activate", "activate", "operator"),
     Route("GET", "/api/v1/events", "events", "viewer"),
     Route("POST", "/api/v1/reload", "reload", "operator"),
 )
 
-_CHANGES: Final = frozenset({"switch", "state", "remove", "license", "reload"})
+_CHANGES: Final = frozenset({"switch", "state", "remove", "license", "activate", "reload"})
 
 
 class Found(msgspec.Struct, frozen=True):

@@ -25,6 +25,8 @@ _COMMANDS: Final = {
     "events": "Show what has happened.",
     "remove": "Take a seat back from its holder.",
     "license": "Put a new license file in force.",
+    "request-key": "Print the key with which the vendor is asked for more hours.",
+    "activate": "Count the hours of the vendor's activation key.",
     "client-config": "Show what clients of a pool need.",
     "token": "Add tokens for the admin API.",
     "run": "Run a command while holding a seat.",
@@ -40,6 +42,8 @@ _FILES: Final = {
     "switch": "pools",
     "remove": "pools",
     "license": "pools",
+    "request-key": "pools",
+    "activate": "pools",
     "client-config": "pools",
 }
 

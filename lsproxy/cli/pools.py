@@ -1,4 +1,4 @@
-"""The commands on one pool: switch, remove, license, client-config."""
+"""The commands on one pool: switch, remove, license, request-key, activate, client-config."""
 
 import json
 from pathlib import Path
@@ -74,6 +74,32 @@ def license_command(pool: str, action: str, file: Path, admin: str, token_file: 
         click.echo(f"not everywhere yet: {problem}", err=True)
     if answer["problems"]:
         raise SystemExit(Stopped.exit_code)
+
+
+@click.command("request-key", epilog="Example: lsproxy request-key acme")
+@_pool
+@asking
+@_json
+def request_key_command(pool: str, admin: str, token_file: Path | None, *, as_json: bool) -> None:
+    """Print the key with which the vendor is asked for more hours for the redundant server that serves POOL."""
+    answer = Admin(admin, token_file).get("pools", pool, "request-key")
+    if as_json:
+        click.echo(json.dumps(answer))
+        return
+    click.echo(answer["key"])
+    what = f"extension {answer['extension']} of takeover {answer['takeover']}"
+    click.echo(f"for {what}: send it to the vendor, then lsproxy activate {pool} KEY", err=True)
+
+
+@click.command("activate", epilog="Example: lsproxy activate acme 'M08JR-…'")
+@_pool
+@click.argument("key")
+@asking
+@_json
+def activate_command(pool: str, key: str, admin: str, token_file: Path | None, *, as_json: bool) -> None:
+    """Count the hours of the vendor's activation KEY for the redundant server that serves POOL."""
+    answer = Admin(admin, token_file).post("pools", pool, "activate", key=key)
+    click.echo(json.dumps(answer) if as_json else f"{answer['hours']} h more: {answer['remaining'] / 3600:.1f} h left")
 
 
 @click.command("client-config", epilog="Example: lsproxy client-config mcad --host licenses.example.com")

@@ -68,7 +68,7 @@ def cells(backend: Picture, pool: Picture) -> tuple[str, ...]:
 def remarks(pool: Picture) -> Iterator[str]:
     """What is not as it should be, a sentence each."""
     yield from pool["conflicts"]
-    if pool["serving"] is None and pool["reason"]:
+    if pool["serving"] is None and pool["reason"] and pool["reason"] not in pool["conflicts"]:
         yield pool["reason"]
     if pool["note"]:
         yield pool["note"]
@@ -77,10 +77,12 @@ def remarks(pool: Picture) -> Iterator[str]:
     for backend in pool["backends"]:
         if backend["binding"] == "unbound" or (backend["binding"] == "unknown" and backend["health"] == "up"):
             yield f"{backend['name']}: {backend['binding']}, {backend['binding_reason']}"
-        if backend["fencing"]:
+        if backend["fencing"] not in {None, "fenced"}:
             yield f"{backend['name']}, fencing: {backend['fencing']}"
-        if backend["activation"]:
+        if backend["activation"] not in {None, "activated"}:
             yield f"{backend['name']}, activation: {backend['activation']}"
+        if backend.get("takeover_note"):
+            yield backend["takeover_note"]
         if backend["license_note"]:
             yield backend["license_note"]
         if backend["last_error"]:

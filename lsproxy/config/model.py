@@ -151,13 +151,16 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Pool(msgspec.Struct, frozen=True, kw_only=True):
-    """License servers of which one at a time is used: what all kinds of them have in common."""
+    """
+    License servers of which one at a time is used: what all kinds of them have in common. Without `failback` it is
+    what suits their servers.
+    """
 
     by_kind: ClassVar[dict[str, type["Pool"]]] = {}
 
     kind: str
     license_file: ReadableFile | None = None
-    failback: Failback = "sticky"
+    failback: Failback | None = None
     failback_after: Seconds = 300.0
     hold: Seconds = 10.0
     binding: Policy = "enforce"
@@ -170,7 +173,10 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SeatPool(Pool, frozen=True, kw_only=True):
-    """Licservers of which one at a time serves `server_name`; `backends` in order of preference."""
+    """
+    Licservers of which one at a time serves `server_name`; `backends` in order of preference. `failback` is by default
+    automatic for a pair with a takeover limit, sticky for others.
+    """
 
     kind: Literal["licserver"]
     server_name: Name
@@ -198,6 +204,7 @@ class RelayPool(Pool, frozen=True, kw_only=True):
     hook_timeout: Interval = 30.0
     hook_retries: Annotated[int, Meta(ge=0, le=100)] = 2
     health: RelayHealth = RelayHealth()
+    failback: Failback = "sticky"
     hold: Seconds = 1.0
 
     @property

@@ -13,10 +13,11 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 
 from lsproxy.config import model
-from lsproxy.core.binding import Binding, Unbound, Unknown, bind, license_note
+from lsproxy.core.binding import Binding, Bound, Unbound, Unknown, bind, license_note
 from lsproxy.core.choice import Admin, Candidate
 from lsproxy.core.claims import Report, stranger
 from lsproxy.core.health import Down, Health, Thresholds, Unchecked, Up, check_failed, check_passed
+from lsproxy.license.signature import VerifiedLicense
 from lsproxy.proxy.doors import Doors
 from lsproxy.proxy.licenses import Licenses
 from lsproxy.proxy.prober import Prober, Timing
@@ -25,6 +26,8 @@ from lsproxy.proxy.traffic import Target
 from lsproxy.seat.messages import StatusReply
 
 LASTING_SECONDS = 2.0
+WARNING_HOURS = (1, 8, 24)
+HOUR_SECONDS = 3600.0
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -86,6 +89,7 @@ class Backend:
         self._binding: Binding = Unknown("it has not been checked yet")
         self._license_note: str | None = None
         self._differs_since: float | None = None
+        self._hours_left: int | None = None
         self._bar: str | None = None
         self._last_error: str | None = None
 
@@ -138,6 +142,20 @@ class Backend:
         return Report(status.role, status.epoch, status.journal, status.instance)
 
     @property
+    def is_of_a_pair(self) -> bool:
+        """Whether it said that it is one of a primary and its redundant server."""
+        return self._part in {"primary", "redundant"}
+
+    @property
+    def is_redundant(self) -> bool:
+        """Whether it said that it serves in a primary's place only, for as long as its limit allows."""
+        return self._part == "redundant"
+
+    @property
+    def _part(self) -> object:
+        return None if self._status is None else self._status.redundancy.get("role")
+
+    @property
     def hostids(self) -> list[str] | None:
         """The hostids it reported."""
         return None if self._status is None else self._status.hostids
@@ -166,6 +184,7 @@ class Backend:
     def snapshot(self, connections: int) -> BackendSnapshot:
         """The picture for people."""
         status = self._status
+        said = None if status is None or isinstance(self._health, Down) else _said(status)
         return BackendSnapshot(
             name=self.name,
             address=self.address,
@@ -176,21 +195,17 @@ class Backend:
             binding="off" if self._policy == "off" else type(self._binding).__name__.lower(),
             binding_reason=self._binding.reason,
             license_note=self._license_note,
-            said=None if status is None or isinstance(self._health, Down) else _said(status),
+            said=said,
             connections=connections,
             last_error=self.last_error,
+            takeover_note=None if said is None or said.remark is None else f"{self.name} {said.remark}",
         )
 
     # --- said by the prober -----------------------------------------------------
 
     def check_passed(self, status: StatusReply) -> None:
         """It answered in time."""
-        is_news = self._status is None or (status.hostids, status.license, status.server, status.backend) != (
-            self._status.hostids,
-            self._status.license,
-            self._status.server,
-            self._status.backend,
-        )
+        is_news = self._status is None or _identity(status) != _identity(self._status)
         self._status = status
         self._is_lost = False
         self._become(check_passed(self._health, self._thresholds))
@@ -204,6 +219,7 @@ class Backend:
             self._bind()
         self._note_license(status)
         self._note_hold(status)
+        self._note_takeover(status)
         self._watching.judge()
 
     def check_failed(self, reason: str, *, is_lost: bool) -> None:
@@ -251,18 +267,56 @@ class Backend:
             self._watching.announce("hold_too_long", sentence, backend=self.name)
         self._is_hold_too_long = is_too_long
 
+    def _note_takeover(self, status: StatusReply) -> None:
+        """Warn when 24, 8 and 1 hours are left of a takeover limit, and when nothing is."""
+        before, self._hours_left = self._hours_left, _hours_left(status)
+        left = self._hours_left
+        if left is None or (before is not None and left >= before):
+            return
+        remark = _said(status).remark
+        event = "takeover_hours" if left else "blocked"
+        self._watching.announce(event, f"{self.name} {remark}", backend=self.name, hours=left)
+
     def _bind(self) -> None:
         status = self._status
         if self._licenses is None:
             return
         verified = self._licenses.of(self.name)
         self._binding = bind(verified, None if status is None else status.hostids, self._declared, self.name)
+        if isinstance(self._binding, Unbound) and status is not None:
+            self._binding = _bind_registered(verified, status) or self._binding
         bar = None if status is None else self._stranger(status)
         if bar is None and self._policy == "enforce" and isinstance(self._binding, Unbound):
             bar = f"not bound: {self._binding.reason}"
         if bar is not None and bar != self._bar:
             self._watching.announce("backend_barred", f"{self.name} gets no clients: {bar}", backend=self.name)
         self._bar = bar
+
+
+def _identity(status: StatusReply) -> tuple[object, ...]:
+    """What decides whether it is bound."""
+    return status.hostids, status.license, status.server, status.backend, status.redundancy.get("primary")
+
+
+def _bind_registered(verified: VerifiedLicense, status: StatusReply) -> Binding | None:
+    """A server that is registered as redundant server of a primary is bound where its primary is."""
+    primary = status.redundancy.get("primary")
+    if status.redundancy.get("role") != "redundant" or not isinstance(primary, dict) or "hostids" not in primary:
+        return None
+    found = bind(verified, list(map(str, primary["hostids"])), (), str(primary["name"]))
+    if isinstance(found, Bound):
+        return Bound(f"registered as redundant server of {primary['name']}, {found.reason}")
+    return found
+
+
+def _hours_left(status: StatusReply) -> int | None:
+    """How many hours are left of a takeover limit, in the steps that are warned of; None while there is no need to."""
+    if status.takeover is None:
+        return None
+    remaining = status.takeover["remaining"]
+    if remaining <= 0:
+        return 0
+    return next((hours for hours in WARNING_HOURS if remaining <= hours * HOUR_SECONDS), None)
 
 
 def _said(status: StatusReply) -> Said:
@@ -275,4 +329,5 @@ def _said(status: StatusReply) -> Said:
         status.seats,
         status.uptime,
         status.release,
+        status.takeover,
     )

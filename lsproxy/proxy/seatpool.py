@@ -133,7 +133,7 @@ class SeatPool(Pool):
             switching_to=None if self.takeovers.asked is None else self.takeovers.asked.name,
             clients=self.traffic.clients,
             waiting=self.traffic.waiting,
-            failback=config.failback,
+            failback=self.failback,
             hold=config.hold,
             backends=[backend.snapshot(connections.get(name, 0)) for name, backend in self.backends.items()],
         )
@@ -171,6 +171,14 @@ class SeatPool(Pool):
             self.takeovers.ask(asked, report.epoch, None, reason="forced by an operator", force=True)
         self.judge()
 
+    @property
+    def failback(self) -> Failback:
+        """What becomes of a preferred backend that returned: a pair's limit runs while its primary stands by."""
+        if self.plan.config.failback is not None:
+            return Failback(self.plan.config.failback)
+        is_pair = any(backend.is_of_a_pair for backend in self.backends.values())
+        return Failback.AUTOMATIC if is_pair else Failback.STICKY
+
     def situation(self) -> Situation:
         """Where the pool stands, for `core.choice`."""
         config = self.plan.config
@@ -179,13 +187,13 @@ class SeatPool(Pool):
             serving=self.chosen,
             wanted=self.wanted,
             followed=self.followed,
-            failback=Failback(config.failback),
+            failback=self.failback,
             failback_after=config.failback_after,
         )
 
     def candidates(self) -> list[Candidate]:
-        """The facts on the backends, in order of preference."""
-        return [backend.candidate() for backend in self.backends.values()]
+        """The facts on the backends, in order of preference; a redundant server comes after its primary."""
+        return [backend.candidate() for backend in sorted(self.backends.values(), key=lambda each: each.is_redundant)]
 
     def _judge_once(self) -> None:
         reports = {b.name: b.report for b in self.backends.values() if b.is_answering and b.report is not None}

@@ -6,11 +6,18 @@ it is. Durations are in seconds by the reactor's clock, up to the moment of
 the picture. Nothing in it is secret.
 """
 
+from typing import Any, Final
+
 import msgspec
+
+_MINUTES: Final = 60
 
 
 class Said(msgspec.Struct, frozen=True):
-    """What a backend's last status said of it, in the words of protocol.md."""
+    """
+    What a backend's last status said of it, in the words of protocol.md; `takeover` is None unless it is a redundant
+    server in its primary's place.
+    """
 
     role: str
     epoch: int
@@ -20,6 +27,25 @@ class Said(msgspec.Struct, frozen=True):
     seats: int
     uptime: float
     release: str
+    takeover: dict[str, Any] | None = None
+
+    @property
+    def remark(self) -> str | None:
+        """What people are to know of the takeover limit, as the end of a sentence that begins with its name."""
+        if self.takeover is None:
+            return None
+        if self.role == "blocked":
+            return (
+                "is blocked, the takeover limit is spent: bring the primary back, or ask the vendor by"
+                " `lsproxy request-key POOL`"
+            )
+        return f"serves in its primary's place, {hours(self.takeover['remaining'])} left"
+
+
+def hours(seconds: float) -> str:
+    """A span as people say it: `71 h 12 min`."""
+    minutes = int(seconds // 60)
+    return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= _MINUTES else f"{minutes} min"
 
 
 class BackendSnapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,9 +55,10 @@ class BackendSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     `health` is up, down or unchecked; `admin` ready, drain or maint; `binding` bound, unbound, unknown or off, with
     its reason. `said` is None before its first status and while it is down. `is_kept_out` is set under
     `failback: manual` after it was lost. `license_note` says that the license it serves is another than the proxy's
-    file. `connections` is how many of the pool's clients are connected to it; `changed_for` how long its health is
-    what it is. Of third-party servers: `ports` are their addresses by name, `latency` is how many seconds the last
-    passed check took, `fencing` and `activation` are sentences on what came of the commands that were run last.
+    file, `takeover_note` that its takeover limit runs or is spent. `connections` is how many of the pool's clients are
+    connected to it; `changed_for` how long its health is what it is. Of third-party servers: `ports` are their
+    addresses by name, `latency` is how many seconds the last passed check took, `fencing` and `activation` are
+    sentences on what came of the commands that were run last.
     """
 
     name: str
@@ -50,6 +77,7 @@ class BackendSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     latency: float | None = None
     fencing: str | None = None
     activation: str | None = None
+    takeover_note: str | None = None
 
 
 class PoolSnapshot(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,7 +1,7 @@
 """
 `make bench`: the figures of docs/performance.md, measured now, beside HAProxy before the same pair in the same run.
 
-`python -m tests.bench NAME…` takes only some: kills, hangs, rates, roundtrips, idle, help.
+`python -m tests.bench NAME…` takes only some: kills, hangs, rates, roundtrips, idle, help, relay.
 """
 
 import platform
@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.bench import failover, idle, throughput
+from tests.bench import failover, idle, relay, throughput
 from tests.bench.rig import Rig, compile_load
 from tests.faults.system import COMMANDS
 
@@ -107,11 +107,14 @@ def main() -> None:
     """Print the table as it grows."""
     print(f"Python {platform.python_version()}, {platform.machine()}, 2 processors shared with the load\n")
     print("| what | bound | measured |\n|---|---|---|", flush=True)
-    for name in sys.argv[1:] or PARTS:
-        with Rig() as rig:
-            load = compile_load(rig.folder)
-            for what, bound, measured in PARTS[name](rig, load):
-                print(f"| {what} | {bound} | {measured} |", flush=True)
+    for name in sys.argv[1:] or [*PARTS, "relay"]:
+        for what, bound, measured in relay.rows() if name == "relay" else _rows(name):
+            print(f"| {what} | {bound} | {measured} |", flush=True)
+
+
+def _rows(name: str) -> Iterator[Row]:
+    with Rig() as rig:
+        yield from PARTS[name](rig, compile_load(rig.folder))
 
 
 if __name__ == "__main__":

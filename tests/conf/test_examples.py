@@ -3,6 +3,7 @@ Every file of conf/ runs: a copy is changed as its comments tell an
 administrator to, started, and an application checks out a seat through it.
 """
 
+import json
 import re
 import shutil
 import signal
@@ -20,18 +21,20 @@ CONF = Path(__file__).parents[2] / "conf"
 
 # One name, one command: licservers first, the proxy before them last.
 COMMAND_OF = {"licserver-a.yaml": "licserver", "licserver-b.yaml": "licserver", "lsproxy.yaml": "lsproxy"}
+PAIR = {"pair-primary.yaml": "licserver", "pair-redundant.yaml": "licserver"}
 
 
 class Site:
-    """A host on which the examples were unpacked: its files under `folder`, its own ports."""
+    """A host on which the examples were unpacked: its files under `folder`, its own ports for those in `commands`."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, commands):
+        self.commands = commands
         self.folder = folder / "etc"
         shutil.copytree(CONF, self.folder)
         self.ports = {}
         for place in ("/var/lib/licserver", "/var/lib/lsproxy", "/run/lsproxy"):
             (folder / place.lstrip("/")).mkdir(parents=True, exist_ok=True)
-        for name in COMMAND_OF:
+        for name in commands:
             path = self.folder / name
             text = path.read_text()
             text = re.sub(r"(?<=[ /])/?(var/lib|run)/(?=licserver|lsproxy)", rf"{folder}/\1/", text)
@@ -54,7 +57,7 @@ class Site:
         return done.stdout
 
     def start(self, name):
-        command = [str(COMMANDS / COMMAND_OF[name]), "serve", "-c", str(self.folder / name)]
+        command = [str(COMMANDS / self.commands[name]), "serve", "-c", str(self.folder / name)]
         child = self.children[name] = Child(name, command, self.folder / f"{name}.log")
         child.start()
 
@@ -68,17 +71,23 @@ class Site:
                 child.signal(signal.SIGKILL)
 
 
-@pytest.fixture
-def site(tmp_path):
+def unpacked(folder, commands, license_example):
     """The files that the comments ask for, made by the commands that they name."""
-    made = Site(tmp_path)
-    example = made.folder / "acme.lic.example"
+    made = Site(folder, commands)
+    example = made.folder / license_example
     hostid = next(line for line in made.run("licserver", "hostid").split() if line.lower().startswith("hostname="))
     example.write_text(example.read_text().replace("HOSTNAME=license-host", hostid))
     (made.folder / "operator.token").touch(0o600)
     (made.folder / "operator.token").write_text("2f61" * 16)
     for command in re.findall(r"^#   (licserver .*)$", example.read_text(), re.MULTILINE):
         made.run(*command.split())
+    return made
+
+
+@pytest.fixture
+def site(tmp_path):
+    """Two servers and lsproxy before them."""
+    made = unpacked(tmp_path, COMMAND_OF, "acme.lic.example")
     made.run("lsproxy", "token", "add", "ops", "--role", "viewer", "-c", "lsproxy.yaml")
     made.run("licserver", "init", "-c", "licserver-a.yaml")
     yield made
@@ -110,6 +119,41 @@ def test_the_examples_serve_a_seat(site):
     assert set(site.stop().values()) == {0}
 
 
+def test_the_pair_serves_a_seat(tmp_path):
+    """A primary and its redundant server: a seat outlives the primary, which gets its name back."""
+    site = unpacked(tmp_path, PAIR, "pair.lic.example")
+    site.run("licserver", "init", "-c", "pair-primary.yaml")
+    try:
+        for name in PAIR:
+            site.run("licserver", "check", "-c", name)
+            site.start(name)
+            wait_for(lambda name=name: status_of(site, name), f"{name} runs")
+        wait_for(lambda: status_of(site, "pair-primary.yaml")["role"] == "active", "the primary is active")
+        servers = ";".join(f"{site.ports[port]}@127.0.0.1" for port in ("27101", "27102"))
+        with LicenseClient(servers, user="alice") as client, client.checkout("cad") as seat:
+            site.children["pair-primary.yaml"].kill()
+            wait_for(lambda: status_of(site, "pair-redundant.yaml")["takeover"], "the redundant server serves")
+            client.checkout("mesh").checkin()
+            site.start("pair-primary.yaml")
+            wait_for(lambda: (status_of(site, "pair-primary.yaml") or {}).get("role") == "active", "it is back")
+            wait_for(lambda: seat.is_trusted, "the seat is vouched for again")
+            seat.check()
+    finally:
+        ended = site.stop()
+    assert set(ended.values()) == {0}
+
+
+def status_of(site, name):
+    """What a server says of itself, None if nothing."""
+    command = [str(COMMANDS / "licserver"), "status", "--json", "-c", str(site.folder / name)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    return json.loads(done.stdout) if done.returncode == 0 else None
+
+
 def test_no_example_is_left_unrun():
     """A new file of conf/ needs its run, here or among the third-party pools."""
-    assert {path.name for path in CONF.glob("*.yaml")} == {*COMMAND_OF, *(f"{kind}.yaml" for kind in RELAY_KINDS)}
+    assert {path.name for path in CONF.glob("*.yaml")} == {
+        *COMMAND_OF,
+        *PAIR,
+        *(f"{kind}.yaml" for kind in RELAY_KINDS),
+    }

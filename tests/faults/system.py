@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from lsproxy.client import LicenseClient
 from lsproxy.license.signature import sign
@@ -55,7 +55,8 @@ def free_port() -> int:
 class System:
     """
     See the module. `before` stands before every command of a server (to put it
-    into a namespace), `environment` beside the test's own.
+    into a namespace), `environment` beside the test's own. Of a pair the first of
+    `names` is the primary, and the second may serve for `takeover_hours` in its place.
     """
 
     def __init__(
@@ -68,12 +69,19 @@ class System:
         heartbeat: float = 5.0,
         resume: float = 30.0,
         has_proxy: bool = False,
+        redundancy: str = "duplicate",
+        takeover_hours: float = 72.0,
         journal_folder: Path | None = None,
         before: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self.folder = folder
         self.features = dict(features)
+        self.redundancy = redundancy
+        self.names = list(names)
+        self.takeover_hours = takeover_hours
+        is_pair = redundancy == "pair"
+        self.takeover_limits = {names[1]: takeover_hours * 3600.0} if is_pair else {}
         self.terms = {"ttl": ttl, "heartbeat": heartbeat, "resume": resume}
         self.journal = (journal_folder or folder) / "acme.db"
         self.token = secrets.token_urlsafe(24)
@@ -94,9 +102,16 @@ class System:
 
     def license_text(self, features: Mapping[str, int], hostid: str = f"HOSTNAME={socket.gethostname()}") -> str:
         """A license for that host, signed by this system's vendor."""
-        lines = [f"INCREMENT {feature} acme 2027.0 permanent {count}" for feature, count in features.items()]
-        text = "\n".join([f"SERVER licenses {hostid}", "VENDOR acme", *lines, ""])
+        is_pair = self.redundancy == "pair"
+        limit = f" TAKEOVER={self.takeover_hours:g}" if is_pair else ""
+        lines = [f"INCREMENT {feature} acme 2027.0 permanent {count}{limit}" for feature, count in features.items()]
+        servers = [f"SERVER {name} {hostid}" for name in (self.names if is_pair else ["licenses"])]
+        text = "\n".join([*servers, "VENDOR acme", *lines, ""])
         return sign(text, "acme.lic", self._vendor)
+
+    def vendor_pem(self) -> bytes:
+        """The vendor's private key."""
+        return self._vendor.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
     @property
     def license_file(self) -> Path:
@@ -112,7 +127,7 @@ class System:
             "license_file": str(self.license_file),
             "vendor_keys": {"acme": str(self.folder / "acme.pub")},
             "journal": f"sqlite://{self.journal}",
-            "redundancy": "duplicate",
+            "redundancy": self.redundancy,
             "token_file": str(self.folder / "operator.token"),
             "state": str(self.folder / f"{name}.state"),
             **self.terms,
@@ -174,6 +189,11 @@ class System:
         """Run a command of licserver with the configuration of a server; command and arguments in one string."""
         argv = self._command(command, name)
         return subprocess.run(argv, capture_output=True, text=True, timeout=COMMAND_SECONDS, check=False)
+
+    def licserver_without(self, command: str) -> str:
+        """What a command of licserver prints that works on files alone."""
+        argv = [str(COMMANDS / "licserver"), *command.split()]
+        return subprocess.run(argv, capture_output=True, text=True, timeout=COMMAND_SECONDS, check=True).stdout
 
     def end(self) -> None:
         """Kill everything that was started, close what was opened."""

@@ -91,7 +91,7 @@ class Load(Swarm):
         time.sleep(SETTLING_SECONDS)
         asked, usage, answered = now(), self._system.usage(), now()
         history = self.stop()
-        violations = check(history, self._system.features)
+        violations = check(history, self._system.features, limits=self._system.takeover_limits)
         assert violations == [], "\n".join(map(str, violations[:10]))
         live = [take for take in Testimony(history).takes if take.granted_at < asked and take.live_until > answered]
         held = {

@@ -6,6 +6,7 @@ taken and not looked at. `kill()` ends it for good.
 """
 
 import json
+import socket
 
 from twisted.internet import error
 from twisted.internet.address import IPv4Address
@@ -14,20 +15,28 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from licserver.connection import Connections
+from licserver.core.scheme import Wanted
 from licserver.core.sessions import Terms
 from licserver.journal.interface import Member, Process
 from licserver.journal.memory import MemoryStore
 from licserver.licenses import Licenses
 from licserver.peer import Peers
+from licserver.redundancy import Outfit
 from licserver.server import Identity, Server
 from lsproxy.license.hostid import parse_hostid
 from tests.lsproxy.license.texts import VENDOR_KEYS, signed
 
 ANY_HOST = "SERVER this_host ANY 27101\nVENDOR acme\n"
 TTL = 2.0
+RESTORE_SECONDS = 900.0
+HOUR = 3600.0
 TOKEN = "an operator's token"  # noqa: S105 it opens nothing
 TERMS = Terms(heartbeat=15.0, resume=45.0, trust=42.0)
 STEP_SECONDS = 0.01
+DUPLICATE = Wanted("duplicate")
+PAIR = Wanted("pair")
+
+_idle_socket = socket.socket()  # what options for the kernel are given to
 
 
 def license_text(seats, servers=ANY_HOST):
@@ -128,8 +137,8 @@ class Wire:
     def getHandle(self):
         return self
 
-    def setsockopt(self, *_):
-        pass
+    def fileno(self):
+        return _idle_socket.fileno()
 
     def setTcpNoDelay(self, _):
         pass
@@ -190,28 +199,31 @@ class Client:
 
 
 class Host:
-    """One server and its machine."""
+    """One server and its machine; `wall_error` is how wrong its wall clock is, in seconds."""
 
-    def __init__(self, house, name, path, hostids=(), instance="1"):
+    def __init__(self, house, name, path, hostids=(), instance="1", wanted=DUPLICATE, boot="boot"):
         self.house, self.name = house, name
+        self.wall_error = 0.0
         self.machine = Machine(house.clock)
-        self.process = Process(len(house.hosts) + 1, 1, "boot")
+        self.process = Process(len(house.processes) + 1, 1, boot)
+        house.processes.append(self.process)
         self.stopped = False
         self.remembered = []
         member = Member(name, f"{name}-{instance}", f"{name}:27101", self.process, name)
-        licenses = Licenses(path, VENDOR_KEYS, tuple(map(parse_hostid, hostids)), name)
+        licenses = Licenses(path, VENDOR_KEYS, tuple(map(parse_hostid, hostids)), name, wanted)
         journal = house.store.open(self.machine).result
         self.journal = journal
         self.server = Server(
             reactor=self.machine,
-            wall=lambda: 1_800_000_000.0 + house.clock.seconds(),
-            identity=Identity(member, "acme-licenses", "duplicate", "0", ()),
-            terms=TERMS,
-            ttl=TTL,
+            wall=lambda: 1_800_000_000.0 + house.clock.seconds() + self.wall_error,
+            identity=Identity(member, "acme-licenses", "0", ()),
+            terms=house.terms,
+            ttl=house.ttl,
             token=TOKEN,
             journal=journal,
             licenses=licenses,
-            peers=Peers(self.machine, house.endpoint_from(self), TOKEN, TTL),
+            outfit=Outfit(boot, house.random_bytes, RESTORE_SECONDS, "sqlite:///acme.db", True, {"acme": "PEM"}),
+            peers=Peers(self.machine, house.endpoint_from(self), TOKEN, house.ttl),
             remember=self._remember,
             stopping=self._stopping,
         )
@@ -246,19 +258,22 @@ class Host:
 class House:
     """See the module. `text` is the license file that servers share unless they have their own."""
 
-    def __init__(self, folder, text=None, delay_seconds=0.001):
+    def __init__(self, folder, text=None, delay_seconds=0.001, ttl=TTL, terms=TERMS):
         self.folder = folder
+        self.ttl, self.terms = ttl, terms
+        self.processes = []
+        self.numbers = 0
         self.clock = Clock()
         self.outside = Machine(self.clock)
         self.store = MemoryStore("acme-licenses", "00" * 16, delay_seconds)
         self.hosts = {}
         self.text = license_text(10) if text is None else text
 
-    def host(self, name, text=None, hostids=(), instance="1", start=True):
+    def host(self, name, text=None, hostids=(), instance="1", start=True, wanted=DUPLICATE, boot="boot"):
         """One more server, started."""
         path = self.folder / f"{name}.lic"
         path.write_text(self.text if text is None else text)
-        host = self.hosts[name] = Host(self, name, path, hostids, instance)
+        host = self.hosts[name] = Host(self, name, path, hostids, instance, wanted, boot)
         if start:
             self.wait(host.start())
         return host
@@ -268,6 +283,11 @@ class House:
         a = self.host("lic-a")
         self.pass_until(lambda: a.role == "active")
         return a, self.host("lic-b")
+
+    def random_bytes(self, count):
+        """As random as a test may be."""
+        self.numbers += 1
+        return self.numbers.to_bytes(count)
 
     def client(self, host):
         """A new connection to a server."""

@@ -3,6 +3,7 @@
 import json
 import socket
 import time
+from secrets import token_bytes
 
 from twisted.internet import reactor
 from twisted.internet.defer import succeed
@@ -14,9 +15,10 @@ from licserver.journal.memory import MemoryStore
 from licserver.journal.process import this_process
 from licserver.licenses import Licenses
 from licserver.peer import Peers
+from licserver.redundancy import Outfit
 from licserver.server import Identity, Server
 from lsproxy.net.endpoints import client_endpoint, server_endpoint
-from tests.licserver.house import TERMS, TOKEN, TTL, license_text
+from tests.licserver.house import DUPLICATE, TERMS, TOKEN, TTL, license_text
 from tests.lsproxy.license.texts import VENDOR_KEYS
 
 LOOPBACK = "127.0.0.1"
@@ -113,12 +115,13 @@ class Live:
         self.server = Server(
             reactor=reactor,
             wall=time.time,
-            identity=Identity(member, "acme-licenses", "duplicate", "0", ()),
+            identity=Identity(member, "acme-licenses", "0", ()),
             terms=terms,
             ttl=TTL,
             token=token,
             journal=await self.store.open(reactor),
-            licenses=Licenses(path, VENDOR_KEYS, (), "lic-a"),
+            licenses=Licenses(path, VENDOR_KEYS, (), "lic-a", DUPLICATE),
+            outfit=Outfit("boot", token_bytes, 900.0, "sqlite:///acme.db", True, {}),
             peers=Peers(reactor, connect or self.dial, token, TTL),
             remember=lambda *_: succeed(None),
             stopping=lambda: self.stopped.append(True),

@@ -34,7 +34,10 @@ def licserver(*arguments, **environment):
     return done.returncode, done.stdout.strip(), done.stderr.strip()
 
 
-@pytest.mark.parametrize("command", ["init", "serve", "check", "status", "reread", "takeover", "stand-down", "stop"])
+@pytest.mark.parametrize("command", [
+    "init", "serve", "check", "status", "reread", "takeover", "stand-down", "stop", "register", "unregister",
+    "request-key", "activate",
+])  # fmt: skip
 def test_help(command):
     """Every command has an example."""
     status, said, _ = licserver(command, "--help")

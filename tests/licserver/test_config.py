@@ -6,7 +6,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from licserver.config import LicserverConfig, Listen, Redundancy, check, load_config
+from licserver.config import Etcd, LicserverConfig, Listen, Redundancy, check, load_config
+from licserver.journal.etcd_place import EtcdPlace
 from lsproxy.config.document import parse_document
 from lsproxy.config.load import build
 from lsproxy.config.model import Log
@@ -76,18 +77,20 @@ def test_everything_can_be_said(folder: Path):
         folder,
         GOOD.replace(
             'listen: "127.0.0.1:27101"',
-            'listen: {address: "0.0.0.0:27101", tls: {certificate: server.pem, key: server.key}}',
+            'listen: {address: "0.0.0.0:27101", tls: {certificate: server.pem, key: server.key}, '
+            "accept_proxy_protocol: [192.0.2.0/24, 2001:db8::1]}",
         ).replace("sqlite:///var/lib/licserver/acme.db", "sqlite:acme.db")
         + "advertise: lic-a.example.com:27101\nredundancy: {scheme: duplicate}\nttl: 1.5\nheartbeat: 5\nresume: 20\n"
-        "token_file: operator.token\nhostids: [ID=A-1, 02:A1:B2:C3:D4:E5]\nstate: a.state\nlog: {format: json}\n",
+        "token_file: operator.token\nhostids: [ID=A-1, ID=B-2]\nstate: a.state\nlog: {format: json}\n",
     )
     assert config.listen.tls is not None
     assert config.listen.tls.key == folder / "server.key"
+    assert [str(network) for network in config.listen.accept_proxy_protocol] == ["192.0.2.0/24", "2001:db8::1/128"]
     assert config.advertise == Address("lic-a.example.com", 27101)
     assert config.redundancy == load(folder, GOOD + "redundancy: duplicate\n").redundancy
     assert (config.ttl, config.heartbeat, config.resume, config.trust) == (1.5, 5, 20, 17.5)
     assert config.token_file == folder / "operator.token"
-    assert config.hostids == (Hostid("id", "A-1"), Hostid("ether", "02a1b2c3d4e5"))
+    assert config.hostids == (Hostid("id", "A-1"), Hostid("id", "B-2"))
     assert (config.journal, config.state) == (folder / "acme.db", folder / "a.state")
     assert config.log.format == "json"
 
@@ -99,8 +102,8 @@ def test_everything_can_be_said(folder: Path):
             "hartbeat: 15",
             (
                 "s.yaml:7: hartbeat: is an unknown key, did you mean heartbeat? Known here: name, server_name, listen, "
-                "license_file, vendor_keys, journal, advertise, redundancy, ttl, heartbeat, resume, token_file, "
-                "hostids, state, log"
+                "license_file, vendor_keys, journal, etcd, advertise, redundancy, registered, ttl, heartbeat, resume, "
+                "token_file, hostids, state, log"
             ),
         ),
         ("ttl: 0", "s.yaml:7: ttl: must be a number of more than 0 and at most 60, not 0"),
@@ -123,20 +126,37 @@ def test_everything_can_be_said(folder: Path):
             ),
         ),
         (
-            "redundancy: pair",
-            "s.yaml:7: redundancy.scheme: pair is not built in this release, it must be duplicate or single",
+            "redundancy: {scheme: duplicate, takeover_limit_hours: 24}",
+            (
+                "s.yaml:7: redundancy.takeover_limit_hours: is for a pair, and the scheme is duplicate: "
+                "set scheme to pair, or remove it"
+            ),
+        ),
+        (
+            "redundancy: {scheme: pair, restore_after_minutes: 1}",
+            "s.yaml:7: redundancy.restore_after_minutes: must be a number of at least 15 and at most 10080, not 1",
         ),
         (
             "redundancy: {scheme: triad, priority: 1}",
             (
                 "s.yaml:7: redundancy.priority: is not built in this release, remove it|"
-                "s.yaml:7: redundancy.scheme: triad is not built in this release, it must be duplicate or single"
+                "s.yaml:7: redundancy.scheme: triad is not built in this release, "
+                "it must be duplicate or pair or single"
             ),
         ),
         ("options_file: acme.opt", "s.yaml:7: options_file: is not built in this release, remove it"),
-        ("etcd: {ca: F}", "s.yaml:7: etcd: is not built in this release, remove it"),
-        ("accept_proxy_protocol: []", "s.yaml:7: accept_proxy_protocol: is not built in this release, remove it"),
-        ("registered: {primary: a}", "s.yaml:7: registered: is not built in this release, remove it"),
+        ("etcd: {ca: F}", "s.yaml:7: etcd.ca: DIR/F does not exist, put the file there or correct the path"),
+        (
+            "etcd: {user: a}",
+            (
+                "s.yaml:7: etcd: is for a journal in etcd, and this one is in SQLite: remove it|"
+                "s.yaml:7: etcd.user: needs password_file beside it"
+            ),
+        ),
+        (
+            'registered: {primary: "a:1", name: a}',
+            's.yaml:7: registered.hostids: is missing, it must be a list, each a hostid such as "ETHER=02a1b2c3d4e5"',
+        ),
         ('advertise: "0.0.0.0:1"', 's.yaml:7: advertise: "0.0.0.0:1" is no address others can dial, name the host'),
         (
             "token_file: acme.pub",
@@ -147,6 +167,13 @@ def test_everything_can_be_said(folder: Path):
             (
                 "s.yaml:7: hostids[0]: 'nonsense' is no hostid; 12 hex digits, ANY or KIND=VALUE with a kind of "
                 "ETHER, HOSTNAME, FQDN, INTERNET, MACHINE_ID, ID, USER or DISPLAY would be one"
+            ),
+        ),
+        (
+            "hostids: [ID=A-1, ETHER=02a1b2c3d4e5]",
+            (
+                "s.yaml:7: hostids[1]: ETHER=02a1b2c3d4e5 is found on the machine that has it, "
+                "what is declared here is ID=…"
             ),
         ),
         ("log: {format: xml}", 's.yaml:7: log.format: must be json or text, not "xml"'),
@@ -163,8 +190,11 @@ def test_a_typical_mistake_is_told_in_one_line(folder: Path, line: str, told: st
     [
         (
             "sqlite:///var/lib/licserver/acme.db",
-            "etcd://a:2379,b:2379/x",
-            "s.yaml:6: journal: etcd is not built in this release, it must be sqlite:///PATH",
+            "etcd://a:2379,a:2379/x",
+            (
+                "s.yaml:6: journal: names a member twice, must be etcd://HOST:PORT,HOST:PORT,HOST:PORT/PREFIX, "
+                "such as etcd://a:2379,b:2379,c:2379/acme"
+            ),
         ),
         (
             "name: lic-a",
@@ -179,8 +209,11 @@ def test_a_typical_mistake_is_told_in_one_line(folder: Path, line: str, told: st
         ("{acme: acme.pub}", "{}", "s.yaml:5: vendor_keys: is empty, it must hold at least 1"),
         (
             '"127.0.0.1:27101"',
-            "{address: 127.0.0.1:27101, accept_proxy_protocol: []}",
-            "s.yaml:3: listen.accept_proxy_protocol: is not built in this release, remove it",
+            "{address: 127.0.0.1:27101, accept_proxy_protocol: [192.0.2.7/24]}",
+            (
+                "s.yaml:3: listen.accept_proxy_protocol[0]: 192.0.2.7/24 is an address within a network, "
+                "the network itself is 192.0.2.0/24"
+            ),
         ),
         (
             '"127.0.0.1:27101"',
@@ -201,6 +234,48 @@ def test_a_wrong_value_is_told_in_one_line(folder: Path, right: str, wrong: str,
     """In place of a good one."""
     assert right in GOOD
     assert refusals(folder, GOOD.replace(right, wrong)) == [f"DIR/{told}"]
+
+
+ETCD = GOOD.replace("sqlite:///var/lib/licserver/acme.db", "etcd://a:2379,b:2379/acme")
+
+
+def test_etcd(folder: Path):
+    """The members and the prefix of a journal in etcd, and how this server is let in."""
+    members = (Address("a", 2379), Address("b", 2379))
+    assert load(folder, ETCD).journal == EtcdPlace(members, "acme")
+    line = (
+        "etcd: {ca: server.pem, certificate: server.pem, key: server.key, user: lic, password_file: operator.token}\n"
+    )
+    assert load(folder, ETCD + line).etcd == Etcd(
+        ca=folder / "server.pem",
+        certificate=folder / "server.pem",
+        key=folder / "server.key",
+        user="lic",
+        password_file=folder / "operator.token",
+    )
+    alone = ETCD.replace("a:2379,b:2379", "127.0.0.1:2379")
+    assert load(folder, f"{alone}etcd: {{user: lic, password_file: operator.token}}\n").etcd.user == "lic"
+
+
+@pytest.mark.parametrize(
+    ("etcd", "told"),
+    [
+        ("{certificate: server.pem}", "etcd.certificate: needs key beside it"),
+        ("{ca: server.pem, key: server.key}", "etcd.key: needs certificate beside it"),
+        (
+            "{certificate: server.pem, key: server.key}",
+            "etcd.certificate: is shown over TLS only: name the ca that signed the members' certificates",
+        ),
+        (
+            "{user: lic, password_file: operator.token}",
+            "etcd.user: would send its password in clear to a:2379: name the ca, and let etcd serve clients by TLS",
+        ),
+        ("{ca: server.pem, password_file: operator.token}", "etcd.password_file: needs user beside it"),
+    ],
+)
+def test_etcd_is_reached_one_way(folder: Path, etcd: str, told: str):
+    """What belongs together is there together, and a password is never sent in clear."""
+    assert told in "".join(refusals(folder, f"{ETCD}etcd: {etcd}\n"))
 
 
 def test_beyond_loopback_a_token_needs_tls(folder: Path):

@@ -9,11 +9,16 @@ import struct
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
+from twisted.internet.address import IPv4Address
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
 from licserver.core.sessions import Terms
 from lsproxy.net import tls
+from lsproxy.net.announcing import accept_proxy_protocol
+from lsproxy.net.ends import Ends
+from lsproxy.net.network import parse_network
+from lsproxy.net.proxyprotocol import LOCAL_HEADER, header_v2
 from lsproxy.seat.lines import REQUEST_LIMIT
 from tests.licserver.house import license_text
 from tests.licserver.live import LOOPBACK, Live, until
@@ -262,6 +267,25 @@ async def test_tls(tmp_path):
     heard, after = await talking
     assert [b'"ok":true' in line or b"hello_required" in line for line in heard] == [True, True]
     assert after == b""
+    await live.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_client_behind_a_proxy(tmp_path):
+    """The address of a holder is the one that its proxy announces; without one, that of the connection."""
+    ends = Ends(IPv4Address("TCP", "192.0.2.7", 51234), IPv4Address("TCP", "198.51.100.1", 27000))
+    here = [parse_network("127.0.0.0/8")]
+    live = await Live(tmp_path).start(wrap=lambda endpoint: accept_proxy_protocol(reactor, endpoint, here))
+    announced, own = live.client(), live.client()
+    await announced.send(header_v2(ends))
+    await own.send(LOCAL_HEADER)
+    for client, session in ((announced, "a"), (own, "b")):
+        await client.hello(session)
+        await client.say(id=2, op="checkout", feature="cad")
+        await client.answer(2)
+    await own.say(id=3, op="usage")
+    holders = (await own.answer(3))["features"][0]["holders"]
+    assert [holder["address"] for holder in holders] == ["192.0.2.7", LOOPBACK]
     await live.close()
 
 

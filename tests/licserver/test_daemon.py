@@ -157,6 +157,29 @@ def test_clean_end(running):
     assert running.usage()["cad"]["in_use"] == 1
 
 
+def test_behind_a_proxy_on_one_host(system):
+    """Servers that want a header from this host still hear each other and their operator: nobody is taken for dead."""
+    system.add_server("lic-b")
+    for name, (host, port) in system.addresses.items():
+        listen = {"address": f"{host}:{port}", "accept_proxy_protocol": ["127.0.0.0/8"]}
+        system.configure(name, listen=listen)
+    system.create_journal()
+
+    def is_in_role(name, role):
+        return f"{name} of acme-licenses: {role}" in system.licserver("status", name).stdout
+
+    for name, role in (("lic-a", "active"), ("lic-b", "standby")):
+        system.servers[name].start()
+        wait_for(lambda name=name, role=role: is_in_role(name, role), f"{name} is {role}")
+    assert system.status("lic-a") is None
+    asked = system.licserver("takeover", "lic-b")
+    assert asked.returncode == 1
+    assert "lic-a took the name" in asked.stderr
+    assert "and answers" in asked.stderr
+    assert is_in_role("lic-a", "active")
+    assert "must begin with a header" in system.servers["lic-a"].log
+
+
 def test_client_that_stays_does_not_hold_the_end_up(running):
     """A client that keeps its connection open delays the end by a second at most."""
     child = running.servers["lic-a"]

@@ -1,4 +1,4 @@
-"""The commands keygen, sign, verify and hostid, as a person types them."""
+"""The commands keygen, sign, verify, hostid and issue-key, as a person types them."""
 
 import json
 import os
@@ -8,7 +8,10 @@ import stat
 import pytest
 from click.testing import CliRunner
 
-from licserver.filecommands import hostid, keygen, sign, verify_command
+from licserver.filecommands import hostid, issue_key, keygen, sign, verify_command
+from lsproxy.license.activation import check_activation_key, make_request, request_key
+from lsproxy.license.hostid import parse_hostid
+from lsproxy.license.keys import load_public_key
 
 LICENSE = """\
 # acme.lic
@@ -200,7 +203,47 @@ def test_hostid():
     assert [line.lower() for line in lines] == [text.lower() for text in listed]
 
 
-@pytest.mark.parametrize("command", [keygen, sign, verify_command, hostid])
+ASKED = make_request("lic-b", [parse_hostid("HOSTNAME=lic-b")], f"sha256:{'ab' * 32}", 2, 1, b"8 random")
+
+
+def test_issue_key(folder):
+    """The vendor's answer to a request key is the activation key, alone on stdout; whom it is for is said beside it."""
+    result = run(issue_key, request_key(ASKED).lower(), "--key", folder / "acme.key")
+    assert result.exit_code == 0
+    granted = check_activation_key(result.stdout, ASKED, load_public_key(folder / "acme.pub"))
+    assert (granted.request, granted.hours) == (ASKED, 72)
+    assert result.stderr == (
+        "72 h for the server lic-b, extension 1 of takeover 2: the customer gives this key to `licserver activate`\n"
+    )
+
+
+def test_issue_key_as_json(folder):
+    """A program reads the key and what it is for."""
+    result = run(issue_key, request_key(ASKED), "--key", folder / "acme.key", "--hours", 8, "--json")
+    said = json.loads(result.stdout)
+    granted = check_activation_key(said.pop("key"), ASKED, load_public_key(folder / "acme.pub"))
+    assert granted.hours == 8
+    assert said == {"server": "lic-b", "takeover": 2, "extension": 1, "hours": 8}
+
+
+@pytest.mark.parametrize(
+    ("request_typed", "key", "hours", "status", "reason"),
+    [
+        ("24JPR", "acme.key", 72, 1, "one is mistyped"),
+        (request_key(ASKED), "none.key", 72, 2, "none.key: the key cannot be read"),
+        (request_key(ASKED), "acme.pub", 72, 2, "others may read"),
+        (request_key(ASKED), "acme.key", 0, 2, "'--hours': 0 is not in the range"),
+        (request_key(ASKED), "acme.key", 8761, 2, "'--hours': 8761 is not in the range"),
+    ],
+)
+def test_no_key_issued(folder, request_typed, key, hours, status, reason):
+    """A mistyped request is refused, a wrong file or number of hours wrong usage; no key is printed."""
+    result = run(issue_key, request_typed, "--key", folder / key, "--hours", hours)
+    assert (result.exit_code, result.stdout) == (status, "")
+    assert reason in result.stderr
+
+
+@pytest.mark.parametrize("command", [keygen, sign, verify_command, hostid, issue_key])
 def test_help(command):
     """Every command's help has an example."""
     assert f"Example: licserver {command.name} " in run(command, "--help").output.replace("hostid\n", "hostid ")

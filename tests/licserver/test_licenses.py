@@ -43,7 +43,7 @@ def test_text_to_bring(licenses, own, in_force, is_unconfirmed, brings):
     (FOREIGN, "", True, "bound to another host"),
     (GOOD, FOREIGN, False, "the license in force"),
     (FOREIGN, FOREIGN, True, "the license in force"),
-    (PAIR, "", False, "2 SERVER lines are a pair"),
+    (PAIR, "", False, "2 SERVER lines are for a scheme of pair"),
 ])  # fmt: skip
 def test_nothing_to_serve(licenses, own, in_force, is_unconfirmed, words):
     """A host that may serve neither text is told why."""

@@ -7,6 +7,8 @@ import pytest
 
 from licserver.remote import Declined, Unreachable, ask
 from lsproxy.net.address import Address
+from lsproxy.net.network import parse_network
+from lsproxy.net.proxyprotocol import LOCAL_HEADER
 
 
 @pytest.fixture
@@ -46,6 +48,14 @@ def test_without_a_token(answering):
     address, asked = answering(b'{"id":2,"ok":true}\n')
     ask(address, {"op": "status"}, None, None)
     assert asked == [b'{"op":"status","id":2}\n']
+
+
+@pytest.mark.parametrize(("network", "first"), [("127.0.0.0/8", LOCAL_HEADER), ("192.0.2.0/24", b"")])
+def test_behind_a_proxy(answering, network, first):
+    """A server that wants a PROXY protocol header from here gets one before anything else, no other does."""
+    address, asked = answering(b'{"id":2,"ok":true}\n', requests=1 + first.count(b"\n"))
+    ask(address, {"op": "status"}, None, None, [parse_network(network)])
+    assert b"".join(asked) == first + b'{"op":"status","id":2}\n'
 
 
 def test_refused(answering):

@@ -10,6 +10,8 @@ under way can explain it. What cannot be told from the outside is passed over.
     4 fenced    after an epoch was seen, an older one grants nothing and soon confirms nothing
     5 in order  nobody who came after a queued checkout is served before it
 
+and, where the limits are told, 6: no redundant server grants beyond its takeover limit.
+
 1 and 3 show while the history is read (`testimony`), the others need all of it.
 """
 
@@ -25,15 +27,21 @@ Steps = Sequence[tuple[float, int]]
 Capacity = Mapping[str, int | Steps]
 
 
-def check(history: History, capacity: Capacity, removed: Collection[int] = ()) -> list[Violation]:
+def check(
+    history: History, capacity: Capacity, removed: Collection[int] = (), limits: Mapping[str, float] | None = None
+) -> list[Violation]:
     """
     All violations, in order of time. `capacity`: for each feature the seats
     issued with their overdraft, or steps [(from_time, seats), …] where it
     changes; a feature it does not name is not counted. `removed`: the numbers
     of the seats an operator took back, of which a client may not have heard.
+    `limits`: for each redundant server the seconds of its takeover limit,
+    which nobody restored or extended.
     """
     testimony = Testimony(history, removed)
     violations = [*testimony.violations, *_fenced(testimony)]
+    for backend, seconds in (limits or {}).items():
+        violations += _beyond_limit(testimony, backend, seconds)
     features = defaultdict(list)
     for take in testimony.takes:
         features[take.feature].append(take)
@@ -117,6 +125,31 @@ def _first_newer(sightings: list[tuple[float, int]]) -> Callable[[int], float]:
     for place in range(len(epochs) - 1, -1, -1):
         earliest[place] = min(earliest[place + 1], first[epochs[place]])
     return lambda epoch: earliest[bisect_right(epochs, epoch)]
+
+
+# --- 6: within the takeover limit ----------------------------------------------------
+
+
+def _beyond_limit(testimony: Testimony, backend: str, limit: float) -> Iterator[Violation]:
+    """
+    Within an epoch the server was in control from the first answer that came to the last request that it answered.
+    That much is spent at least when a checkout was sent, and afterwards it was decided.
+    """
+    of = {one.epoch: one.backend for one in testimony.confirmations if one.backend}
+    own = sorted((one for one in testimony.confirmations if of.get(one.epoch) == backend), key=lambda one: one.received)
+    began: dict[int, float] = {}
+    ended: dict[int, float] = {}
+    for one in own:
+        began.setdefault(one.epoch, one.received)
+        ended[one.epoch] = max(one.sent, ended.get(one.epoch, one.sent))
+    for one in own:
+        if one.take is None or one.kind != "grant" or one.take.granted_at != one.received:
+            continue
+        sent = one.take.first_sent
+        before = sum(max(0.0, min(ended[epoch], sent) - began[epoch]) for epoch in began if epoch < one.epoch)
+        spent = before + sent - began[one.epoch]
+        if sent > began[one.epoch] and spent > limit:
+            yield Violation(6, one.received, f"{backend} granted {one.take} when {spent:.3f} of {limit:g} s were spent")
 
 
 # --- 5: in order ------------------------------------------------------------------

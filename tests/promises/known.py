@@ -15,7 +15,7 @@ Message = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """Promise `promise` (1 to 5) was seen broken at `time`."""
+    """Promise `promise` (1 to 5, or 6, the takeover limit) was seen broken at `time`."""
 
     promise: int
     time: float

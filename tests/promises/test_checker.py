@@ -479,3 +479,19 @@ def test_a_history_is_read_as_it_was_written(tmp_path, story):
     holding(story)
     write_history(tmp_path / "history.jsonl", story.history)
     assert read_history(tmp_path / "history.jsonl") == story.history
+
+
+# --- 6: within the takeover limit ----------------------------------------------------
+
+
+@pytest.mark.parametrize(("sent", "is_broken"), [(8.0, False), (15.5, True), (14.0, False)])
+def test_takeover_limit(story, sent, is_broken):
+    """A grant beyond what the redundant server may serve in all its epochs is seen; time that is not proven is not."""
+    story.hello("A", 1.0, epoch=2, backend="lic-b")
+    story.beat("A", 4.0, 0)
+    story.hello("A2", 5.0, epoch=3, backend="lic-a", resumed=True)
+    story.beat("A2", 6.0, 0)
+    story.hello("A3", 7.0, epoch=4, backend="lic-b", resumed=True)
+    story.take("A3", 20_000, sent, 1)
+    broken = {one.promise for one in check(story.history, CAPACITY, limits={"lic-b": 11.0})}
+    assert broken == ({6} if is_broken else set())

@@ -28,13 +28,13 @@ from lsproxy.seat.messages import Checkout, Granted, Refusal
 
 
 def decide_checkout(
-    ledger: Ledger, session: Session, request: Checkout, active: float, wall: float
+    ledger: Ledger, session: Session, request: Checkout, active: float, wall: float, blocked: str = ""
 ) -> ev.CheckoutQueued | ev.SeatGranted | Held | Waiting | Refusal:
     """
     What becomes of a checkout of an open session.
 
     An event: it is granted or queued by this. A `Held` or `Waiting`: it is a
-    repetition, and that is its state. Otherwise the refusal.
+    repetition, and that is its state. Otherwise the refusal. `blocked`: why none is granted now, whatever is free.
     """
     handle = request.id
     known = ledger.entry(session.number, handle)
@@ -47,6 +47,8 @@ def decide_checkout(
         return known
     if handle <= session.highest:
         return Refusal(handle, "ended", f"checkout {handle} has ended; a new request needs a new id")
+    if blocked:
+        return Refusal(handle, "blocked", blocked)
     feature, count = request.feature, request.count
     offer = find_offer(ledger, feature, request.version, count, wall)
     if isinstance(offer, tuple):
@@ -73,15 +75,19 @@ def decide_checkout(
     return _grant(offer, session.number, handle, ledger.next_seat, request.wait, feature, request.version, count, wall)
 
 
-def next_in_queue(ledger: Ledger, feature: str, wall: float) -> ev.SeatGranted | tuple[ev.WaitEnded, Refusal] | None:
+def next_in_queue(
+    ledger: Ledger, feature: str, wall: float, blocked: str = ""
+) -> ev.SeatGranted | tuple[ev.WaitEnded, Refusal] | None:
     """
     What the head of a feature's queue is due now: a seat, an end (it can no
-    longer be served), or nothing yet. To be asked again after applying.
+    longer be served, or `blocked` says why nobody is), or nothing yet. To be asked again after applying.
     """
     queue = ledger.queues.get(feature)
     if not queue:
         return None
     head = next(iter(queue.values()))
+    if blocked:
+        return ev.WaitEnded(head.session, head.handle), Refusal(head.handle, "blocked", blocked)
     offer = find_offer(ledger, feature, head.asked, head.count, wall)
     if isinstance(offer, tuple):
         return ev.WaitEnded(head.session, head.handle), Refusal(head.handle, *offer)

@@ -184,7 +184,7 @@ class Conversation:
 
     def _checkout(self, session: Session, request: Checkout, moment: Moment) -> None:
         desk = self.desk
-        outcome = decide_checkout(desk.ledger, session, request, moment.active, moment.wall)
+        outcome = decide_checkout(desk.ledger, session, request, moment.active, moment.wall, desk.blocked(moment))
         match outcome:
             case ev.SeatGranted():
                 desk.record(outcome)

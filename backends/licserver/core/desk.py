@@ -37,6 +37,7 @@ from lsproxy.seat.messages import (
 
 if TYPE_CHECKING:
     from licserver.core.conversation import Conversation
+    from licserver.core.limit import TakeoverLimit
 
 
 _SPARE: Final = 1000
@@ -80,7 +81,7 @@ Saying = tuple["Conversation", msgspec.Struct | None, Says]
 
 
 class Desk:
-    """See the module. `token` is the operator's, None where there is none."""
+    """See the module. `token` is the operator's, None where there is none; so is `limit` where none can be."""
 
     def __init__(self, ledger: Ledger, server_name: str, backend: str, terms: Terms, token: str | None) -> None:
         self.ledger = ledger
@@ -89,6 +90,7 @@ class Desk:
         self.terms = terms
         self.token = token
         self.door: Door = Shut("not_active", f"{backend} is starting")
+        self.limit: TakeoverLimit | None = None
         self.notices: list[Notice] = []
         self.wall = 0.0
         self.events: list[ev.AnyEvent] = []
@@ -217,7 +219,7 @@ class Desk:
 
     def serve_queue(self, feature: str, moment: Moment) -> None:
         """Grant what can be granted, in order, after room was made."""
-        while (due := next_in_queue(self.ledger, feature, moment.wall)) is not None:
+        while (due := next_in_queue(self.ledger, feature, moment.wall, self.blocked(moment))) is not None:
             if isinstance(due, tuple):
                 ended, refusal = due
                 self.record(ended)
@@ -262,10 +264,16 @@ class Desk:
         self.serve_queue(entry.feature, moment)
         return None
 
-    def license_came_into_force(self, text: str, file: str, moment: Moment) -> None:
-        """Grant from another license text from now on."""
-        self.record(ev.LicenseCameIntoForce(text, file))
-        self.serve_queues(moment)
+    def blocked(self, moment: Moment) -> str:
+        """Why no seats are granted although this server is active, "" if they are."""
+        if self.limit is None:
+            return ""
+        self.limit.keep(moment)
+        return self.limit.blocked
+
+    def has_operator(self) -> bool:
+        """Whether an operator's connection is open and not silent."""
+        return any(conversation.is_operator for conversation in self.heard)
 
     def serve_queues(self, moment: Moment) -> None:
         """Look at the head of every queue: also time makes room and ends."""
@@ -279,6 +287,10 @@ class Desk:
         if not isinstance(self.door, Open):
             return
         self._drop_what_is_over()
+        if self.limit is not None:
+            self.limit.keep(moment)
+            notice = self.limit.notice(moment)
+            self.notices = [] if notice is None else [notice]
         while self._windows and self._windows[0][0] <= moment.active:
             session = self.ledger.sessions.get(heappop(self._windows)[1])
             if session is not None and is_over(session, moment.active):

@@ -210,6 +210,21 @@ class TakeoverChanged(msgspec.Struct, frozen=True, array_like=True, tag="T", gc=
     change: TakeoverChange
 
 
+class RedundantRegistered(msgspec.Struct, frozen=True, array_like=True, tag="P", gc=False):
+    """
+    The server `name`, which others reach at `address` ("host:port") and whose host was known by `hostids`, is the
+    primary's redundant server, in the place of any other.
+    """
+
+    name: str
+    address: str
+    hostids: tuple[str, ...]
+
+
+class RedundantUnregistered(msgspec.Struct, frozen=True, array_like=True, tag="U", gc=False):
+    """The primary has no registered redundant server any more."""
+
+
 AnyEvent = (
     Activated
     | LicenseCameIntoForce
@@ -224,6 +239,8 @@ AnyEvent = (
     | SeatRemoved
     | RemovalSeen
     | TakeoverChanged
+    | RedundantRegistered
+    | RedundantUnregistered
 )
 
 _encoder = msgspec.msgpack.Encoder()

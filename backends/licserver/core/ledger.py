@@ -13,7 +13,8 @@ Invariants (checked by `tests/licserver/core/test_ledger.py` after every step):
 - `entries` is ordered by seat number, `queue` by arrival (the same order);
 - `demand[feature][asked]` is the sum of the counts of the held entries.
 
-What is left of the takeover limit, for each pair apart, is part of it as well; see `takeover.py`.
+What is left of the takeover limit, for each pair apart, is part of it as well, see `takeover.py`, and so is which
+redundant server is registered.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -109,6 +110,7 @@ class Ledger:
         self.queues: dict[str, dict[int, Waiting]] = {}
         self.demand: dict[str, dict[str, int]] = {}
         self.takeovers: dict[bytes, takeover.State] = {}
+        self.registered: ev.RedundantRegistered | None = None
 
     def session_of(self, digest: bytes) -> Session | None:
         """The session a secret's digest belongs to."""
@@ -169,6 +171,10 @@ class Ledger:
                         attached.deadline = active + attached.resume
             case ev.TakeoverChanged(pair, change):
                 self.takeovers[pair] = takeover.applied(self.takeover_of(pair), change)
+            case ev.RedundantRegistered():
+                self.registered = event
+            case ev.RedundantUnregistered():
+                self.registered = None
             case _:
                 assert_never(event)
 
@@ -183,6 +189,7 @@ class Ledger:
             sessions=[copy(session) for session in self.sessions.values()],
             entries=list(self.entries.values()),
             takeovers=dict(self.takeovers),
+            registered=self.registered,
         )
 
     def restore(self, image: "Image") -> None:
@@ -191,6 +198,7 @@ class Ledger:
         self.next_session = image.next_session
         self.next_seat = image.next_seat
         self.takeovers = image.takeovers
+        self.registered = image.registered
         if image.license_text:
             self.apply(ev.LicenseCameIntoForce(image.license_text, image.license_file))
         self.sessions = {session.number: session for session in image.sessions}
@@ -294,3 +302,4 @@ class Image(msgspec.Struct):
     sessions: list[Session]
     entries: list[Entry]
     takeovers: dict[bytes, takeover.State]
+    registered: ev.RedundantRegistered | None = None

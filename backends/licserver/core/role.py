@@ -144,12 +144,16 @@ def next_step(claim: Claim, wish: Wish, seen: Seen, ttl: float) -> Step:  # noqa
     raise AssertionError(seen.answers)
 
 
-def is_free(claim: Claim, me: str, instance: str, unchanged: float, is_dead: bool, ttl: float) -> bool:
+def is_free(
+    claim: Claim, me: str, instance: str, unchanged: float, is_dead: bool, ttl: float, *, waits: bool = False
+) -> bool:
     """
     Whether a standby may try the name unasked: given up (for anyone, or for it),
     left from its own tenure that broke off, its holder dead, or the claim
-    unconfirmed (`unchanged`, seconds) for `ttl`.
+    unconfirmed (`unchanged`, seconds) for `ttl`. One that `waits` lets others go first for `ttl`.
     """
+    if waits and unchanged < ttl:
+        return False
     if claim.holder is None:
         return claim.heir in {None, me} or unchanged >= ttl
     return is_dead or claim.holder.instance == instance or unchanged >= ttl

@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from licserver.core import events as ev
 from licserver.core import takeover
 from licserver.core.ledger import Entry, Image, Session
 
@@ -27,6 +28,7 @@ class _Head(msgspec.Struct, array_like=True, tag="head"):
     license_text: str
     license_file: str
     takeovers: dict[bytes, takeover.State] = {}
+    registered: ev.RedundantRegistered | None = None
 
 
 class _Sessions(msgspec.Struct, array_like=True, tag="sessions"):
@@ -51,6 +53,7 @@ def to_parts(image: Image) -> Iterator[bytes]:
         license_text=image.license_text,
         license_file=image.license_file,
         takeovers=image.takeovers,
+        registered=image.registered,
     )
     yield _encoder.encode(head)
     for start in range(0, len(image.sessions), PART_LENGTH):
@@ -75,6 +78,7 @@ def from_parts(parts: Sequence[bytes]) -> Image:
         sessions=[],
         entries=[],
         takeovers=head.takeovers,
+        registered=head.registered,
     )
     for part in rest:
         match part:

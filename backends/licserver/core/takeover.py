@@ -21,7 +21,8 @@ confirmation, several times per `ttl`. So what was served is counted, whatever
 the clocks of the machine say and however often it was killed or booted between two counts.
 
 [Milliseconds] are counted whole and rounded up: a wake-up that comes a rounding
-error too early has moved on, and however often one counts, nothing is lost.
+error too early has moved on, and however often one counts, nothing is lost. Sums
+are rounded to them too, so that no mark is a rounding error above what is spent.
 """
 
 import math
@@ -86,24 +87,20 @@ def limit_seconds(signed_hours: float, configured_hours: float | None) -> float:
 
 def taken_by_redundant(state: State, now: ev.Reading, limit: float, nonce: bytes) -> Changes:
     """
-    A redundant server took the name; the changes belong into the batch of its activation.
+    A redundant server took the name, or has it and another license came into force: a limit that is begun only lowers.
 
-    `limit` is that of `limit_seconds` now; `nonce` (8 random bytes) counts if a new takeover begins with it.
+    The changes belong into the batch of that. `limit` is that of `limit_seconds` now; `nonce` (8 random bytes) counts
+    if a new takeover begins with it.
     """
     match state:
         case Whole(number):
             return (ev.TakeoverBegun(number, limit, nonce, now),)
         case Counted():
-            return (_count(state, now), *limit_changed(state, limit))
+            return (_count(state, now), *_lowered(state, limit))
         case Returned(takeover):
-            return (ev.TakeoverResumed(now), *limit_changed(takeover, limit))
+            return (ev.TakeoverResumed(now), *_lowered(takeover, limit))
         case _:
             assert_never(state)
-
-
-def limit_changed(state: State, limit: float) -> Changes:
-    """Another license came into force while a redundant server has the name: its `limit`, in seconds, only lowers."""
-    return (ev.TakeoverLowered(limit),) if isinstance(state, Counted) and limit < state.limit else ()
 
 
 def taken_by_primary(state: State, now: ev.Reading) -> Changes:
@@ -174,10 +171,10 @@ def applied(state: State, event: ev.TakeoverChange) -> State:
             state.number,
             state.extension + 1,
         ):
-            granted = state.granted + hours * _HOUR
+            granted = round(state.granted + hours * _HOUR, 3)
             return msgspec.structs.replace(state, granted=granted, extension=extension, nonce=nonce)
         case Counted(), ev.TakeoverLowered(limit) if limit < state.limit:
-            granted = max(state.spent, state.granted - (state.limit - limit))
+            granted = max(state.spent, round(state.granted - (state.limit - limit), 3))
             return msgspec.structs.replace(state, limit=limit, granted=granted)
         case Returned(takeover), ev.TakeoverResumed(reading):
             return msgspec.structs.replace(takeover, reading=reading)
@@ -194,8 +191,12 @@ def warning_between(before: Counted, after: Counted) -> int | None:
     )
 
 
+def _lowered(takeover: Counted, limit: float) -> Changes:
+    return (ev.TakeoverLowered(limit),) if limit < takeover.limit else ()
+
+
 def _is_within(takeover: Counted, hours: int) -> bool:
-    return takeover.spent >= takeover.granted - hours * _HOUR
+    return takeover.spent >= _mark(takeover, hours)
 
 
 def _count(takeover: Counted, now: ev.Reading) -> ev.TakeoverCounted:
@@ -210,8 +211,13 @@ def _spent(takeover: Counted, now: ev.Reading) -> float:
 
 def _next_mark(takeover: Counted) -> float:
     """How much will have been spent when something is to be kept next: a count is due, hours begin, or all is spent."""
-    marks = [takeover.granted - hours * _HOUR for hours in WARNING_HOURS]
+    marks = [_mark(takeover, hours) for hours in WARNING_HOURS]
     return min(takeover.spent + COUNT_SECONDS, takeover.granted, *(mark for mark in marks if mark > takeover.spent))
+
+
+def _mark(takeover: Counted, hours: int) -> float:
+    """How much is spent when `hours` remain. See [Milliseconds]."""
+    return round(takeover.granted - hours * _HOUR, 3)
 
 
 def _whole_milliseconds(seconds: float) -> float:

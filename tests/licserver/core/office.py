@@ -11,7 +11,7 @@ from datetime import date
 
 from licserver.core.conversation import Conversation
 from licserver.core.desk import Desk, Moment, Says, Shut
-from licserver.core.events import Activated, decode_batch, encode_batch
+from licserver.core.events import Activated, LicenseCameIntoForce, decode_batch, encode_batch
 from licserver.core.ledger import Ledger
 from licserver.core.sessions import Terms
 from lsproxy.license.terms import Pool
@@ -131,7 +131,8 @@ class Office:
         """Take the name, as `Tenure.open` does."""
         self.desk.record(Activated(self.ledger.epoch + 1, "lic-a", self.active, self.wall))
         if license_text:
-            self.desk.license_came_into_force(license_text, "acme.lic", self.moment)
+            self.desk.record(LicenseCameIntoForce(license_text, "acme.lic"))
+            self.desk.serve_queues(self.moment)
         self.desk.open(self.moment)
         self.settle()
 
@@ -165,7 +166,8 @@ class Office:
 
     def license(self, text):
         """Another text comes into force."""
-        self.desk.license_came_into_force(text, "acme.lic", self.moment)
+        self.desk.record(LicenseCameIntoForce(text, "acme.lic"))
+        self.desk.serve_queues(self.moment)
         self.settle()
 
     def pass_seconds(self, seconds, step=None):

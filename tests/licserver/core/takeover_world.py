@@ -12,7 +12,6 @@ from licserver.core.takeover import (
     Counted,
     Returned,
     key_accepted,
-    limit_changed,
     remaining_seconds,
     seconds_to_wait,
     taken_by_primary,
@@ -81,7 +80,7 @@ class World:
         """Another license or configuration is in force."""
         self.limit = limit
         if self.holder == "redundant":
-            self._keep(limit_changed(self.state, limit))
+            self._keep(taken_by_redundant(self.state, self.reading, limit, self._nonce()))
 
     def activate(self, hours):
         """The vendor's key is accepted."""

@@ -62,6 +62,8 @@ def test_stable_bytes():
         "I": ["session", "handle"],
         "X": ["session", "handle", "reason"],
         "S": ["session", "handle"],
+        "P": ["name", "address", "hostids"],
+        "U": [],
         "T": ["pair", "change"],
         "TB": ["number", "limit", "nonce", "reading"],
         "TC": ["spent", "reading"],

@@ -14,7 +14,6 @@ from licserver.core.takeover import (
     Whole,
     applied,
     elapsed_seconds,
-    limit_changed,
     limit_seconds,
     seconds_to_wait,
     taken_by_primary,
@@ -421,7 +420,6 @@ def test_quiet():
     assert seconds_to_wait(Whole(), READING, RESTORE_SECONDS) is None
     assert time_passed(Whole(), READING, RESTORE_SECONDS) == ()
     assert taken_by_primary(Whole(), READING) == taken_by_primary(returned, READING) == ()
-    assert limit_changed(Whole(), 1.0) == limit_changed(returned, 1.0) == ()
 
 
 def test_what_a_change_keeps():

@@ -51,11 +51,14 @@ async def test_an_unknown_name_is_404_with_advice(panel):
 @pytest_twisted.ensureDeferred
 async def test_what_cannot_be_done_is_refused_with_its_reason(panel):
     """409, and the sentence says what there is."""
-    for path, body in (("switch", {"to": "lic-b"}), ("switch", {}), ("remove", {"seat": 7})):
+    for path, body in (
+        ("switch", {"to": "lic-b"}), ("switch", {}), ("remove", {"seat": 7}), ("activate", {"key": "ABC"}),
+    ):  # fmt: skip
         answer = await panel.ask("POST", f"/api/v1/pools/demo/{path}", body, role="operator")
         assert (answer.status, answer.content["error"]) == (409, "refused"), path
         assert "lic-b" in answer.content["message"] or "demo" in answer.content["message"]
-    assert (await panel.ask("GET", "/api/v1/pools/demo/usage", role="viewer")).status == 409
+    for path in ("usage", "request-key"):
+        assert (await panel.ask("GET", f"/api/v1/pools/demo/{path}", role="viewer")).status == 409
     answer = await panel.ask("PUT", "/api/v1/pools/demo/license", "no license", role="operator")
     assert answer.status == 409
 

@@ -60,6 +60,8 @@ def test_the_commands_are_those_that_were_promised():
         "events",
         "remove",
         "license",
+        "request-key",
+        "activate",
         "client-config",
         "token add",
         "run",

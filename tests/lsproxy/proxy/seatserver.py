@@ -80,6 +80,8 @@ class SeatServer(Factory):
         self.license = "sha256:" + "0" * 64
         self.trust = 42.0
         self.hostids = [f"hostname={name}"]
+        self.redundancy = {}
+        self.takeover = None
         self.starts = 0
         self.lingers = 0
         self.wrap = lambda endpoint: endpoint
@@ -149,7 +151,7 @@ class SeatServer(Factory):
             "id": number, "ok": True, "server": "acme-licenses", "backend": self.name, "role": self.role,
             "epoch": self.book.epoch, "journal": self.book.journal, "instance": f"{self.name}{self.starts}",
             "revision": 1, "license": self.license, "hostids": self.hostids,
-            "redundancy": {}, "members": [], "takeover": None, "sessions": len(self.clients),
+            "redundancy": self.redundancy, "members": [], "takeover": self.takeover, "sessions": len(self.clients),
             "seats": self.book.seats, "now": "2026-11-21T20:48:00Z", "uptime": 1.0, "release": "0.1.0",
             "heartbeat": 15.0, "trust": self.trust,
         }  # fmt: skip

@@ -1,0 +1,147 @@
+"""
+What is this server in its redundancy scheme, and what follows from that while it has the name?
+
+The license text in force decides, before there is one the own file. A server
+that is registered is redundant only as long as the journal says so: the primary has kept it there.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import msgspec
+from twisted.logger import Logger
+
+from licserver.core.desk import Desk, Moment
+from licserver.core.limit import TakeoverLimit
+from licserver.core.scheme import Misfit, Primary, Redundant, Role
+from licserver.core.takeover_news import Block, Warn, sentence
+from licserver.licenses import LicenseRefused, Licenses
+from lsproxy.license.activation import NONCE_BYTES
+from lsproxy.license.hostid import Hostid, parse_hostid
+
+log = Logger()
+
+
+class Outfit(msgspec.Struct, frozen=True):
+    """
+    What a server of a pair is given. `boot_id` is the kernel's, `random` makes so many random bytes; after
+    `restore_seconds` in control the primary restores the limit. `journal` and `vendor_keys` (PEM) are what a
+    server that registers here puts into its configuration; `is_journal_here`: it is a file on this host.
+    """
+
+    boot_id: str
+    random: Callable[[int], bytes]
+    restore_seconds: float
+    journal: str
+    is_journal_here: bool
+    vendor_keys: Mapping[str, str]
+
+
+class Redundancy:
+    """See the module. `name` is this server's."""
+
+    def __init__(self, desk: Desk, licenses: Licenses, name: str, outfit: Outfit) -> None:
+        self._desk = desk
+        self._licenses = licenses
+        self._name = name
+        self.outfit = outfit
+        self.limit = desk.limit = TakeoverLimit(desk, outfit.boot_id, outfit.restore_seconds)
+
+    @property
+    def role(self) -> Role | Misfit:
+        """What this server is now."""
+        text, file = self._desk.ledger.license_text, self._desk.ledger.license_file
+        if not text:
+            try:
+                text, file = self._licenses.read(), str(self._licenses.path)
+            except LicenseRefused as refused:
+                return Misfit(str(refused))
+        return self._licenses.role(text, file)
+
+    def begin(self, moment: Moment) -> None:
+        """This server has the name now, or another license came into force: record what follows."""
+        role = self.role
+        assert not isinstance(role, Misfit), role.reason
+        self.limit.serve_as(role, moment, self.outfit.random(NONCE_BYTES))
+
+    def tell(self) -> None:
+        """Log what people are to know of the limit."""
+        told, self.limit.news = self.limit.news, []
+        for each in told:
+            say = log.warn if isinstance(each, Warn | Block) else log.info
+            say("{sentence}", sentence=sentence(each))
+
+    def why_not_registered(self) -> str:
+        """Why the registration in this server's configuration does not count; "" if it does, or there is none."""
+        wanted, known = self._licenses.wanted.registered, self._desk.ledger.registered
+        if wanted is None:
+            return ""
+        primary = f"redundant server of {wanted.name} at {wanted.address}"
+        if known is None:
+            return f"{self._name} is not registered as {primary} any more; `licserver register` does it again"
+        if known.name != self._name:
+            return (
+                f"{known.name} is registered as {primary}, and a primary has one: take this registration back with "
+                f"`licserver unregister`"
+            )
+        if not shares_hostid(known.hostids, self._licenses.hostids):
+            return (
+                f"the {known.name} that is registered as {primary} stands on another host; `licserver unregister` "
+                "there, then `licserver register` here"
+            )
+        return ""
+
+    def licensed_hostids(self) -> tuple[Hostid, ...]:
+        """By which hostids the license or the registration knows a redundant server's host."""
+        ledger = self._desk.ledger
+        if self._licenses.wanted.registered is not None and ledger.registered is not None:
+            return tuple(map(parse_hostid, ledger.registered.hostids))
+        return self._licenses.verify(ledger.license_text, ledger.license_file).license.servers[1].hostids
+
+    @property
+    def fault(self) -> str:
+        """Why this server could not serve what is in force; "" if it could."""
+        ledger = self._desk.ledger
+        against = self._licenses.why_not(ledger.license_text, ledger.license_file) if ledger.license_text else ""
+        return self.why_not_registered() or against
+
+    def shown(self) -> dict[str, Any]:
+        """`redundancy` in the reply to `status`."""
+        role, scheme = self.role, self._licenses.wanted.scheme
+        match role:
+            case Primary():
+                return {
+                    "scheme": scheme,
+                    "role": "primary",
+                    "primary": None,
+                    "redundant": self._redundant(),
+                    "fault": self.fault,
+                }
+            case Redundant(primary=name, address=address):
+                primary: dict[str, Any] = {"name": name, "address": address}
+                registered = self._licenses.wanted.registered
+                if registered is not None:
+                    primary["hostids"] = [str(hostid) for hostid in registered.hostids]
+                return {"scheme": scheme, "role": "redundant", "primary": primary, "fault": self.fault}
+            case Misfit():
+                return {"scheme": scheme, "role": "none", "primary": None, "fault": self.fault}
+            case _:
+                return {"scheme": scheme, "role": scheme, "primary": None}
+
+    def _redundant(self) -> dict[str, Any] | None:
+        ledger = self._desk.ledger
+        if ledger.registered is not None:
+            return {"name": ledger.registered.name, "address": ledger.registered.address}
+        servers = self._licenses.verify(ledger.license_text, ledger.license_file).license.servers
+        if len(servers) != _PAIR:
+            return None
+        port = servers[1].port
+        return {"name": servers[1].host, "address": None if port is None else f"{servers[1].host}:{port}"}
+
+
+_PAIR: Final = 2
+
+
+def shares_hostid(texts: tuple[str, ...] | list[str], own: tuple[Hostid, ...]) -> bool:
+    """Whether a host known by the hostids `texts` may be the one that has `own`."""
+    return not set(texts).isdisjoint(map(str, own))

@@ -1,0 +1,219 @@
+"""
+How does a server become the redundant server of a primary, and how does it stop being one?
+
+The primary is asked for all that its redundant server needs, and keeps the
+registration in the journal; the rest is a configuration file, in which
+what was written by hand stays. Nothing is registered that was not written, and nothing written that was not registered.
+"""
+
+import json
+import re
+import tempfile
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from licserver.config import LicserverConfig, load_config
+from licserver.daemon import load_licenses, own_hostids
+from licserver.errors import LicserverError
+from licserver.licenses import LicenseRefused
+from licserver.remote import Unreachable, ask
+from lsproxy.config.relations import is_loopback, is_wildcard
+from lsproxy.license.machine import machine_hostids
+from lsproxy.net.address import Address
+from lsproxy.secretfile import read_secret
+
+DEFAULT_LISTEN: Final = Address("127.0.0.1", 27102)
+MOST_CLOCK_SECONDS: Final = 60.0
+
+_MOST_HOSTIDS: Final = 64
+_TOP_LEVEL: Final = re.compile(r"([A-Za-z_]+)[ \t]*:")
+_ACTIVE: Final = frozenset({"active", "blocked", "isolated"})
+
+
+class NotRegistered(LicserverError):
+    """It cannot be done as things are; the sentence says why."""
+
+
+class Primary(msgspec.Struct, frozen=True):
+    """The server at `address`, asked over TLS where there is a `ca`, with the operator's `token`."""
+
+    address: Address
+    token: str
+    ca: Path | None
+
+    def ask(self, **request: Any) -> dict[str, Any]:
+        """As `remote.ask`."""
+        return ask(self.address, request, self.token, self.ca)
+
+
+def register(
+    address: Address, token_file: Path, listen: Address | None, file: Path, wall: Callable[[], float]
+) -> LicserverConfig:
+    """
+    Make the server that `file` configures, or is to configure, the redundant server of the primary at `address`.
+
+    The configuration as it is written then. Raises LicserverError or LsproxyError; then nothing has changed.
+    """
+    before = load_config(file) if file.exists() else None
+    name = file.stem if before is None else before.name
+    ca = None if before is None or before.listen.tls is None else before.listen.tls.certificate
+    if ca is None and not is_loopback(address):
+        raise NotRegistered(
+            f"{address} is on another host, where the operator token needs TLS: write {file} first, with "
+            "`listen: {address: …, tls: {certificate: FILE, key: FILE}}` and a certificate for both servers"
+        )
+    primary = Primary(address, read_secret(token_file), ca)
+    here = listen or (DEFAULT_LISTEN if before is None else before.listen.address)
+    _refuse_active(here, name, ca)
+    _check_status(primary.ask(op="status"), primary, before, wall)
+    reached_at = before.advertise if before is not None and listen is None else here
+    told = primary.ask(op="register", name=name, address=str(reached_at), hostids=_hostids(before))
+    try:
+        return _write(file, _settings(file, before, told, address, listen, token_file), told, before)
+    except BaseException:
+        if before is None or before.registered is None:
+            primary.ask(op="unregister", name=name)
+        raise
+
+
+def unregister(file: Path) -> str:
+    """Take a registration back, at the redundant server or at its primary; what was done, a sentence."""
+    config = load_config(file)
+    if config.token_file is None:
+        raise NotRegistered(f"{file}: without a token_file the primary cannot be told")
+    token = read_secret(config.token_file)
+    ca = None if config.listen.tls is None else config.listen.tls.certificate
+    if config.registered is None:
+        Primary(config.listen.address, token, ca).ask(op="unregister")
+        return f"{config.name} has no registered redundant server any more"
+    Primary(config.registered.primary, token, ca).ask(op="unregister", name=config.name)
+    _replace(file, with_settings(file.read_text(), {"registered": None}))
+    return f"{config.name} is not the redundant server of {config.registered.name} any more; stop it if it runs"
+
+
+def with_settings(text: str, settings: Mapping[str, str | None]) -> str:
+    """The YAML `text` with these keys at its top level and no others of their names; None: without it."""
+    kept: list[str] = []
+    is_replaced = False
+    for line in text.splitlines():
+        top = _TOP_LEVEL.match(line)
+        if top or line.startswith("#"):
+            is_replaced = top is not None and top[1] in settings
+        if not is_replaced:
+            kept.append(line)
+    kept += [f"{key}: {value}" for key, value in settings.items() if value is not None]
+    return "\n".join([*kept, ""])
+
+
+def _refuse_active(here: Address, name: str, ca: Path | None) -> None:
+    asked = Address("127.0.0.1", here.port) if is_wildcard(here) else here
+    try:
+        status = ask(asked, {"op": "status"}, None, ca)
+    except Unreachable:
+        return
+    if status["backend"] != name:
+        raise NotRegistered(f"{status['backend']} serves at {here} already: choose another address with --listen")
+    if status["role"] in _ACTIVE:
+        raise NotRegistered(f"{name} is an active license server at {here}: stop it first")
+
+
+def _check_status(
+    status: dict[str, Any], primary: Primary, before: LicserverConfig | None, wall: Callable[[], float]
+) -> None:
+    who = f"{status['backend']} at {primary.address}"
+    difference = abs(datetime.fromisoformat(status["now"]).timestamp() - wall())
+    if difference > MOST_CLOCK_SECONDS:
+        raise NotRegistered(
+            f"the clocks of {who} and of this host are {difference:.0f} s apart: set them right, to within a minute"
+        )
+    if before is None:
+        return
+    licenses = load_licenses(before)
+    own = licenses.digest(licenses.read())
+    if own != status["license"]:
+        raise NotRegistered(
+            f"{before.license_file} is another license ({own[:19]}) than the one that {who} serves "
+            f"({status['license'][:19]}): put a copy of that one there"
+        )
+
+
+def _hostids(before: LicserverConfig | None) -> list[str]:
+    """What stays with the host: network addresses do not, and a bridge has the same one on every host."""
+    found = machine_hostids() if before is None else own_hostids(before)
+    return [str(hostid) for hostid in found if hostid.kind != "internet"][:_MOST_HOSTIDS]
+
+
+def _settings(
+    file: Path,
+    before: LicserverConfig | None,
+    told: dict[str, Any],
+    address: Address,
+    listen: Address | None,
+    token_file: Path,
+) -> dict[str, str | None]:
+    registered = {"primary": str(address), "name": told["backend"], "hostids": told["hostids"]}
+    settings: dict[str, Any] = {key: told[key] for key in ("journal", "ttl", "heartbeat", "resume")}
+    settings |= {"server_name": told["server"], "registered": registered}
+    if before is None or before.redundancy.scheme != "pair":
+        settings["redundancy"] = "pair"
+    if before is None:
+        settings |= {
+            "name": file.stem,
+            "license_file": f"{told['server']}.lic",
+            "token_file": str(token_file.resolve()),
+        }
+        settings["vendor_keys"] = {vendor: f"{vendor}.pub" for vendor in told["vendor_keys"]}
+        if told["journal"].startswith("sqlite:"):
+            folder = Path(told["journal"].removeprefix("sqlite://")).parent
+            settings["state"] = str(folder / f"{file.stem}.state")
+    if before is None or listen is not None:
+        settings["listen"] = str(listen or DEFAULT_LISTEN)
+    return {key: json.dumps(value) for key, value in settings.items()}
+
+
+def _write(
+    file: Path, settings: dict[str, str | None], told: dict[str, Any], before: LicserverConfig | None
+) -> LicserverConfig:
+    if before is None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        _place(file.parent / f"{told['server']}.lic", told["license"])
+        for vendor, key in told["vendor_keys"].items():
+            _place(file.parent / f"{vendor}.pub", key)
+        text = f"# Redundant server of {told['backend']}, written by `licserver register`.\n"
+    else:
+        text = file.read_text()
+        _replace(file.with_name(f"{file.name}.old"), text)
+    written = with_settings(text, settings)
+    draft = file.with_name(f".{file.name}.draft")
+    try:
+        draft.write_text(written)
+        config = load_config(draft)
+        licenses = load_licenses(config)
+        if reason := licenses.why_not(licenses.read(), str(config.license_file)):
+            raise LicenseRefused(reason)
+    finally:
+        draft.unlink(missing_ok=True)
+    _replace(file, written)
+    return config
+
+
+def _place(path: Path, text: str) -> None:
+    """A file that is needed beside the configuration; one that is there with other contents is not overwritten."""
+    if not path.exists():
+        _replace(path, text)
+    elif path.read_text() != text:
+        raise NotRegistered(f"{path} is there with other contents than the primary's: move it away, or correct it")
+
+
+def _replace(path: Path, text: str) -> None:
+    try:
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False) as draft:
+            draft.write(text)
+        Path(draft.name).chmod(path.stat().st_mode & 0o777 if path.exists() else 0o644)
+        Path(draft.name).replace(path)
+    except OSError as problem:
+        raise NotRegistered(f"{path} cannot be written: {problem.strerror}") from problem
