@@ -9,6 +9,8 @@ The program leads a session of its own, so that a signal reaches all it started.
 it prints is kept. Only its own end is waited for: a process that it leaves behind goes on, and needs an output of its
 own, because the pipe is closed then.
 
+A program that is being ended outlives what asked for it. It shall not outlive this process: see `all_ended`.
+
 [Spawning] posix_spawn(3) stops the reactor until the program is loaded: 1 ms, whether the daemon has 20 or 200 MB and
 ten or 9,000 descriptors. Twisted's spawnProcess took 2 to 12 ms, a fork of 200 MB 10 ms. Nothing has to be closed in
 the child: all descriptors that Python and uvloop open end with the exec (PEP 446).
@@ -122,6 +124,20 @@ def run(
     return _Running(reactor, started, timeout, output_bytes).ended
 
 
+def all_ended() -> Deferred[None]:
+    """Fires when no program that was `run` in this process is left."""
+    ended: Deferred[None] = Deferred(_awaiting.remove)
+    _awaiting.append(ended)
+    _tell_if_all_ended()
+    return ended
+
+
+def end_all_now() -> None:
+    """End those that are left by SIGKILL; this process is about to end."""
+    for program in _running:
+        program.end_now()
+
+
 class _Started(msgspec.Struct, frozen=True):
     """A process, the descriptor that tells its end, and the end of the pipe where its output is read."""
 
@@ -148,6 +164,11 @@ class _Running:
         self._reading.addReader(self._pipe)
         self._reading.addReader(self._end)
         self._timer = reactor.callLater(limit, self._late)
+        _running.add(self)
+
+    def end_now(self) -> None:
+        self._is_ending = True
+        self._signal(signal.SIGKILL)
 
     def _read(self) -> None:
         try:
@@ -187,7 +208,9 @@ class _Running:
         self._close(self._end)
         if self._timer.active():
             self._timer.cancel()
+        _running.discard(self)
         self._tell(os.waitstatus_to_exitcode(status))
+        _tell_if_all_ended()
 
     def _tell(self, status: int) -> None:
         if self._pipe.is_open:
@@ -204,6 +227,15 @@ class _Running:
     def _signal(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._pid, number)
+
+
+_running: Final[set[_Running]] = set()  # whoever started them, they are this process's children
+_awaiting: Final[list[Deferred[None]]] = []
+
+
+def _tell_if_all_ended() -> None:
+    while _awaiting and not _running:
+        _awaiting.pop().callback(None)
 
 
 @implementer(IReadDescriptor)

@@ -27,6 +27,7 @@ from lsproxy.admin.http import Site
 from lsproxy.admin.login import Logins
 from lsproxy.admin.tokens import TokenBook
 from lsproxy.checkup import advice, third_party_licenses
+from lsproxy.commands import all_ended, end_all_now
 from lsproxy.config import model
 from lsproxy.config.check import load_config
 from lsproxy.config.tokens import load_tokens
@@ -128,7 +129,7 @@ class Daemon:
         assert self._services is not None  # there are pools
         config = self._services.config
         licenses = third_party_licenses(config.pools[pool])
-        return client_config(pool, config.pools[pool], config.listen, licenses, host or socket.getfqdn())
+        return client_config(pool, config.pools[pool], config.listen, licenses, host, socket.getfqdn())
 
     def reload(self) -> Deferred[list[str]]:
         """Take the configuration file as it is now; a sentence for each change. Fails with LsproxyError."""
@@ -208,13 +209,17 @@ class Daemon:
             return
         await self._services.stop_listening()
         gone: Deferred[object] = self._services.stop_pools().addCallback(lambda _: None)
-        # Half of the time: what is left is for what the kernel still sends, and for the threads to end.
-        await gone.addTimeout(self._stop_timeout / 2, self._reactor, onTimeoutCancel=_not_all_gone)
         self._notify.stop()
+        ended: Deferred[object] = all_ended().addCallback(lambda _: None)
+        # Half of the time: what is left is for what the kernel still sends, and for the threads to end.
+        ended.addTimeout(self._stop_timeout / 2, self._reactor, onTimeoutCancel=_not_all_ended)
+        await gone.addTimeout(self._stop_timeout / 2, self._reactor, onTimeoutCancel=_not_all_gone)
+        await ended
         if self._access_log is not None:
             await self._access_log.close().addTimeout(self._stop_timeout / 4, self._reactor)
 
     def _end(self) -> None:
+        end_all_now()
         for site in self._sites:
             site.close()
         ports, self._ports = self._ports, []
@@ -257,3 +262,7 @@ class Daemon:
 
 def _not_all_gone(_result: object, timeout: float) -> None:
     log.warn("some clients had not closed their connection after {timeout:g} s", timeout=timeout)
+
+
+def _not_all_ended(_result: object, timeout: float) -> None:
+    log.warn("some commands had not ended after {timeout:g} s, and are killed", timeout=timeout)

@@ -45,11 +45,12 @@ class Notify:
         self.commands = commands
         self._waiting: deque[dict[str, str]] = deque()
         self._is_running = False
+        self._is_stopped = False
         self._running: Deferred[None] | None = None
 
     def tell(self, event: str, pool: str | None, message: str) -> None:
         """Something happened."""
-        if event not in EVENTS or not self.commands:
+        if event not in EVENTS or not self.commands or self._is_stopped:
             return
         if len(self._waiting) >= MOST_WAITING:
             log.warn("notify is too slow, {event} is not passed on: {message}", event=event, message=message)
@@ -62,6 +63,7 @@ class Notify:
 
     def stop(self) -> None:
         """Pass on nothing more; what runs is ended."""
+        self._is_stopped = True
         self._waiting.clear()
         if self._running is not None:
             self._running.cancel()

@@ -11,16 +11,18 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.logger import Logger
 
 from lsproxy.changes import describe, refuse_fixed
 from lsproxy.config import model
 from lsproxy.config.relations import do_collide
 from lsproxy.errors import LsproxyError
+from lsproxy.net.address import Address
 from lsproxy.net.reactor import BoottimeReactor
 from lsproxy.proxy.accesslog import AccessLog
 from lsproxy.proxy.build import Plan, build_listener, build_pool, plan_pool
-from lsproxy.proxy.listener import Listener, Room
+from lsproxy.proxy.listener import Listener, Room, Tally
 from lsproxy.proxy.memory import PoolMemory
 from lsproxy.proxy.operator import Operator
 from lsproxy.proxy.pool import Announce, Pool
@@ -53,6 +55,7 @@ class Services:
         self._random = random
         self._announce = announce
         self._listeners: dict[str, Listener] = {}
+        self._tallies: dict[str, Tally] = {}
         self._shown: dict[str, bytes] = {}
         self.config = config
         self.pools: dict[str, SeatPool | RelayPool] = {}
@@ -72,12 +75,15 @@ class Services:
         """
         Go on with `config`; the changes, each in a few words. Raises LsproxyError, and then nothing has changed.
 
-        Listeners on new addresses accept before old ones stop; who is connected stays connected.
+        Listeners accept before old ones stop, except on an address that overlaps an old one; who is connected stays
+        connected.
         """
         old = self.config
         refuse_fixed(old, config)
         plans = self._plans(config)
         self._refuse_lost_licenses(plans)
+        for name, pool in self.pools.items():
+            _refuse(pool, plans.get(name))
         added = {name: self._new_pool(plan) for name, plan in plans.items() if name not in self.pools}
         pools = {**self.pools, **added}
         shown = {name: _certificates(listener) for name, listener in config.listen.items()}
@@ -86,9 +92,14 @@ class Services:
             for name, listener in config.listen.items()
             if name not in self._listeners or listener != old.listen[name] or shown[name] != self._shown[name]
         ]
-        built = {name: self._build(name, config, pools) for name in renewed}
+        inherited = {name: self._inherited(config.listen[name].address) for name in renewed}
+        built = {name: self._build(name, config, pools, inherited[name]) for name in renewed}
         former = [listener.address for listener in old.listen.values()]
-        free = [name for name in renewed if not any(do_collide(config.listen[name].address, one) for one in former)]
+        free = [
+            name
+            for name in renewed
+            if inherited[name] or not any(do_collide(config.listen[name].address, one) for one in former)
+        ]
         fresh = await self._listen({name: built[name] for name in free})
         stopped = [name for name in self._listeners if name in renewed or name not in config.listen]
         for name in stopped:
@@ -126,9 +137,31 @@ class Services:
         self.pools[name] = pool = self._new_pool(plan)
         self.operators[name] = Operator(self._reactor, pool)
 
-    def _build(self, name: str, config: model.LsproxyConfig, pools: Mapping[str, Pool]) -> Listener:
+    def _build(
+        self,
+        name: str,
+        config: model.LsproxyConfig,
+        pools: Mapping[str, Pool],
+        inherited: IStreamServerEndpoint | None = None,
+    ) -> Listener:
         listener = config.listen[name]
-        return build_listener(self._reactor, name, listener, pools[listener.pool], self._access_log, self._room)
+        return build_listener(
+            self._reactor,
+            name,
+            listener,
+            pools[listener.pool],
+            self._access_log,
+            self._room,
+            tally=self._tallies.setdefault(name, Tally()),
+            inherited=inherited,
+        )
+
+    def _inherited(self, address: Address) -> IStreamServerEndpoint | None:
+        """Where the listener that runs on this very address leaves it to the next one."""
+        for name, listener in self.config.listen.items():
+            if listener.address == address and name in self._listeners:
+                return self._listeners[name].heir_endpoint()
+        return None
 
     async def _listen(self, listeners: Mapping[str, Listener]) -> dict[str, Listener]:
         """All of them, or none."""
@@ -165,6 +198,12 @@ class Services:
             self.pools[name] = pool
             self.operators[name] = Operator(self._reactor, pool)
             pool.start()
+
+
+def _refuse(pool: SeatPool | RelayPool, plan: Plan | None) -> None:
+    match pool, plan:
+        case RelayPool(), RelayPlan():
+            pool.refuse(plan)
 
 
 def _apply(pool: SeatPool | RelayPool, plan: Plan) -> None:

@@ -31,6 +31,7 @@ from zope.interface import implementer
 from lsproxy.net.address import Address
 from lsproxy.net.ends import Ends
 from lsproxy.net.network import Network
+from lsproxy.net.prefaces import UNCOUNTED, EndedBy, Over, Prefaces, TurnedAway, gone
 from lsproxy.net.proxyprotocol import LOCAL_HEADER, Announced, Header, HeaderReader, ProxyProtocolError
 from lsproxy.net.reactor import BoottimeReactor
 from lsproxy.net.transport import Transport
@@ -59,14 +60,16 @@ def accept_proxy_protocol(
     networks: Sequence[Network],
     *,
     header_seconds: float = HEADER_SECONDS,
+    prefaces: Prefaces = UNCOUNTED,
 ) -> IStreamServerEndpoint:
     """
     Listen on `endpoint`; connections from `networks` must begin with a PROXY protocol header, all others must not.
+    `prefaces` is told of those that must.
 
     A header that is wrong or not whole `header_seconds` after the connection was accepted ends the connection by RST.
     `buildProtocol` is given the client's address out of the header: see `ends_of`.
     """
-    accepting: IStreamServerEndpoint = _Accepting(reactor, endpoint, networks, header_seconds)
+    accepting: IStreamServerEndpoint = _Accepting(reactor, endpoint, networks, header_seconds, prefaces)
     return accepting
 
 
@@ -108,17 +111,22 @@ class _Accepting:
         endpoint: IStreamServerEndpoint,
         networks: Sequence[Network],
         header_seconds: float,
+        prefaces: Prefaces,
     ) -> None:
         self._reactor = reactor
         self._endpoint = endpoint
         self._networks = networks
         self._header_seconds = header_seconds
+        self._prefaces = prefaces
 
     def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:  # noqa: N803 - Twisted's name
         faults = _Faults(self._reactor)
 
-        def new_preface(peer: IPv4Address | IPv6Address) -> _Preface:
-            return _Preface(self._reactor, self._header_seconds, protocolFactory, peer, faults)
+        def new_preface(peer: IPv4Address | IPv6Address) -> Protocol:
+            over = self._prefaces.preface_begun(peer, is_client=False)
+            if over is None:
+                return TurnedAway()
+            return _Preface(self._reactor, self._header_seconds, protocolFactory, peer, faults, over)
 
         factory = _Prefaces(protocolFactory, self._networks, new_preface)
         listening: Deferred[IListeningPort] = self._endpoint.listen(factory)
@@ -187,12 +195,14 @@ class _Preface(Protocol):
         served: IProtocolFactory,
         peer: IPv4Address | IPv6Address,
         faults: _Faults,
+        over: Over,
     ) -> None:
         self._reactor = reactor
         self._seconds = seconds
         self._served = served
         self._peer = peer
         self._faults = faults
+        self._over = over
         self._reader = HeaderReader()
         self._is_over = False
 
@@ -203,12 +213,13 @@ class _Preface(Protocol):
         try:
             header = self._reader.feed(data)
         except ProxyProtocolError as error:
-            self._refuse(str(error))
+            self._refuse(str(error), "lsproxy")
             return
         if header is None:
             return
         self._is_over = True
         self._limit.cancel()
+        self._over(None)
         try:
             protocol = self._served.buildProtocol(self._client(header))
         except Exception:  # noqa: BLE001 - one connection's fault ends that connection only
@@ -219,13 +230,14 @@ class _Preface(Protocol):
         else:
             _hand_over(self.transport, protocol, self._reader.rest)
 
-    def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: ARG002 - whatever the reason
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
         if self._is_over:
             return
         self._is_over = True
         self._limit.cancel()
         if self._reader.has_begun:  # a load balancer's check that says nothing is no fault
             self._faults.tell(self.transport.getHost(), self._peer, "it ended within its PROXY protocol header")
+        self._over(gone(reason))
 
     def _client(self, header: Header) -> IPv4Address | IPv6Address:
         if not isinstance(header, Announced):
@@ -238,13 +250,14 @@ class _Preface(Protocol):
 
     def _late(self) -> None:
         begun = "whole" if self._reader.has_begun else "there"
-        self._refuse(f"its PROXY protocol header was not {begun} after {self._seconds:g} s")
+        self._refuse(f"its PROXY protocol header was not {begun} after {self._seconds:g} s", "timeout")
 
-    def _refuse(self, fault: str) -> None:
+    def _refuse(self, fault: str, ended: EndedBy) -> None:
         self._is_over = True
         if self._limit.active():
             self._limit.cancel()
         self._faults.tell(self.transport.getHost(), self._peer, fault)
+        self._over(ended)
         self.transport.abortConnection()
 
 

@@ -10,7 +10,7 @@ import os
 import socket
 from asyncio import ensure_future
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ServerEndpoint, TCP6ServerEndpoint
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import (
@@ -52,6 +52,14 @@ def server_endpoint(
     kind = ServerEndpoint if reactor.is_uvloop else _TwistedServerEndpoint
     endpoint: IStreamServerEndpoint = kind(reactor, Address(host, port), backlog)
     return endpoint
+
+
+def heir_endpoint(reactor: BoottimeReactor, port: IListeningPort) -> IStreamServerEndpoint | None:
+    """
+    Listen beside `port` on its very socket, so that nobody is refused or reset when that one stops then. None where it
+    cannot be done: without uvloop, where a port that stops shuts the socket down for all.
+    """
+    return HeirEndpoint(reactor, port) if isinstance(port, Port) else None
 
 
 def client_endpoint(
@@ -106,6 +114,21 @@ class ServerEndpoint:
         )
         _family, _type, _proto, _name, sockaddr = min(found, key=lambda info: info[0] != socket.AF_INET)
         return str(sockaddr[0])
+
+
+@implementer(IStreamServerEndpoint)
+class HeirEndpoint:
+    """Listens with uvloop where `port` does."""
+
+    def __init__(self, reactor: BoottimeReactor, port: Port) -> None:
+        self._reactor = reactor
+        self._port = port
+
+    def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:  # noqa: N803 - Twisted's name
+        """Answers at once; `port` still listens."""
+        heir = Port(self._reactor, self._port.duplicate(), protocolFactory)
+        heir.startListening()
+        return succeed(heir)
 
 
 @implementer(IStreamClientEndpoint)

@@ -20,9 +20,11 @@ from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from lsproxy.net.prefaces import EndedBy, gone
+from lsproxy.net.progress import acknowledged_bytes
 from lsproxy.net.reactor import BoottimeReactor
 
-CLOSE_SECONDS = 5.0  # how long a closed connection may take to be flushed and agreed upon before it is reset
+CLOSE_SECONDS = 5.0  # that a closed connection may go without a byte of progress before it is reset
 
 log = Logger()
 
@@ -32,6 +34,7 @@ class TLSTransport(BufferingTLSTransport):
 
     factory: "TLSFactory"
     close_seconds = CLOSE_SECONDS
+    _acknowledged = 0
     _closing: IDelayedCall | None = None
     _released: Any = None
 
@@ -48,7 +51,7 @@ class TLSTransport(BufferingTLSTransport):
             self._released = self._producer
             self.unregisterProducer()  # type: ignore[no-untyped-call]
         super().loseConnection()
-        self._closing = self.factory.reactor.callLater(self.close_seconds, self.abortConnection)
+        self._limit_closing()
 
     def abortConnection(self) -> None:
         """End the connection now, as the peer sees it: by RST."""
@@ -71,6 +74,16 @@ class TLSTransport(BufferingTLSTransport):
             self._reason = reason
         super().connectionLost(reason)
 
+    def _limit_closing(self) -> None:
+        self._acknowledged = acknowledged_bytes(self)
+        self._closing = self.factory.reactor.callLater(self.close_seconds, self._has_not_closed)
+
+    def _has_not_closed(self) -> None:
+        if acknowledged_bytes(self) > self._acknowledged:  # it is slow, and an abort would lose what is on its way
+            self._limit_closing()
+        else:
+            self.abortConnection()
+
 
 class TLSFactory(TLSMemoryBIOFactory):
     """TLS over whatever connects, with a handshake made by `new_handshake` for each connection."""
@@ -81,7 +94,7 @@ class TLSFactory(TLSMemoryBIOFactory):
         self,
         reactor: BoottimeReactor,
         tls: Any,
-        new_handshake: "Callable[[IAddress], Handshake]",
+        new_handshake: Callable[[IAddress], Protocol],
         served: IProtocolFactory | None = None,
     ) -> None:
         self.reactor = reactor
@@ -91,11 +104,11 @@ class TLSFactory(TLSMemoryBIOFactory):
 class _Handshakes(Factory):
     noisy = False
 
-    def __init__(self, new_handshake: "Callable[[IAddress], Handshake]", served: IProtocolFactory | None) -> None:
+    def __init__(self, new_handshake: Callable[[IAddress], Protocol], served: IProtocolFactory | None) -> None:
         self._new_handshake = new_handshake
         self._served = served
 
-    def buildProtocol(self, addr: Any) -> "Handshake":
+    def buildProtocol(self, addr: Any) -> Protocol:
         return self._new_handshake(addr)
 
     def doStart(self) -> None:
@@ -112,7 +125,8 @@ class Handshake(Protocol):
     """
     Stands in for the protocol until the handshake is done.
 
-    Calls exactly one, once: `done(transport)`, which opens the transport or leaves it to be aborted, or `failed(why)`.
+    Calls exactly one, once: `done(transport)`, which opens the transport or leaves it to be aborted, or
+    `failed(why, ended)` with who ended it, this side being "lsproxy".
     """
 
     transport: TLSTransport
@@ -122,13 +136,14 @@ class Handshake(Protocol):
         reactor: BoottimeReactor,
         seconds: float,
         done: Callable[[TLSTransport], None],
-        failed: Callable[[str], None],
+        failed: Callable[[str, EndedBy], None],
     ) -> None:
         self._reactor = reactor
         self._seconds = seconds
         self._done = done
         self._failed = failed
         self._is_over = False
+        self._is_late = False
         self.problem: str | None = None
 
     def connectionMade(self) -> None:
@@ -152,9 +167,17 @@ class Handshake(Protocol):
             self._is_over = True
             if self._limit.active():
                 self._limit.cancel()
-            self._failed(self.problem or _why(reason.value))
+            self._failed(self.problem or _why(reason.value), self._ended_by(reason))
+
+    def _ended_by(self, loss: Failure) -> EndedBy:
+        if self._is_late:
+            return "timeout"
+        is_alert = isinstance(loss.value, SSL.Error) and " alert " in _why(loss.value)  # the peer's: it says no more
+        is_refused = self.problem is not None or (isinstance(loss.value, SSL.Error) and not is_alert)
+        return "lsproxy" if is_refused else gone(loss)
 
     def _late(self) -> None:
+        self._is_late = True
         self.problem = f"not done within {self._seconds:g} s"
         self.transport.abortConnection()
 

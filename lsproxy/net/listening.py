@@ -69,6 +69,10 @@ class Port:
             self._factory.doStop()
         return succeed(None)
 
+    def duplicate(self) -> socket.socket:
+        """The same listening socket once more: what waits to be accepted waits until both are closed."""
+        return self._listening.dup()
+
     def getHost(self) -> IPv4Address | IPv6Address:
         """The address with the port that the system picked, where 0 was asked for."""
         return self._host

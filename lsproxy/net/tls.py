@@ -17,6 +17,7 @@ from service_identity import CertificateError as NamelessCertificateError
 from service_identity import VerificationError
 from service_identity.hazmat import DNS_ID
 from service_identity.pyopenssl import verify_hostname, verify_ip_address
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectError, ConnectingCancelledError, NoProtocol
 from twisted.internet.interfaces import (
@@ -29,6 +30,7 @@ from twisted.internet.interfaces import (
     IStreamClientEndpoint,
     IStreamServerEndpoint,
 )
+from twisted.internet.protocol import Protocol
 from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
@@ -38,6 +40,7 @@ from lsproxy.net.address import Address
 from lsproxy.net.certificates import CertificateError, identify, trust
 from lsproxy.net.dialing import is_numeric
 from lsproxy.net.handshake import Handshake, TLSFactory, TLSTransport
+from lsproxy.net.prefaces import UNCOUNTED, EndedBy, Prefaces, TurnedAway
 from lsproxy.net.reactor import BoottimeReactor
 
 HANDSHAKE_SECONDS = 5.0
@@ -156,9 +159,13 @@ def wrap_server(
     tls: ServerTLS,
     *,
     handshake_seconds: float = HANDSHAKE_SECONDS,
+    prefaces: Prefaces = UNCOUNTED,
 ) -> IStreamServerEndpoint:
-    """Accept TLS on what `endpoint` listens on; a handshake that is not done in time is ended."""
-    wrapped: IStreamServerEndpoint = _TLSServerEndpoint(reactor, endpoint, tls, handshake_seconds)
+    """
+    Accept TLS on what `endpoint` listens on; a handshake that is not done in time is ended. `prefaces` is told of
+    handshakes.
+    """
+    wrapped: IStreamServerEndpoint = _TLSServerEndpoint(reactor, endpoint, tls, handshake_seconds, prefaces)
     return wrapped
 
 
@@ -176,20 +183,35 @@ def wrap_client(
 
 @implementer(IStreamServerEndpoint)
 class _TLSServerEndpoint:
-    def __init__(self, reactor: BoottimeReactor, endpoint: IStreamServerEndpoint, tls: ServerTLS, limit: float) -> None:
+    def __init__(
+        self,
+        reactor: BoottimeReactor,
+        endpoint: IStreamServerEndpoint,
+        tls: ServerTLS,
+        limit: float,
+        prefaces: Prefaces,
+    ) -> None:
         self._reactor = reactor
         self._endpoint = endpoint
         self._tls = tls
         self._limit = limit
+        self._prefaces = prefaces
 
     def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:  # noqa: N803 - Twisted's name
-        def new_handshake(client: IAddress) -> Handshake:
+        def new_handshake(client: IAddress) -> Protocol:
+            assert isinstance(client, IPv4Address | IPv6Address)
+            over = self._prefaces.preface_begun(client, is_client=True)
+            if over is None:
+                return TurnedAway()
+
             def done(transport: TLSTransport) -> None:
+                over(None)
                 protocol = protocolFactory.buildProtocol(client)
                 if protocol is not None:
                     transport.open(protocol)
 
-            def failed(why: str) -> None:
+            def failed(why: str, ended: EndedBy) -> None:
+                over(ended)
                 log.info("TLS handshake with the client {client} failed: {why}", client=_address_text(client), why=why)
 
             return Handshake(self._reactor, self._limit, done, failed)
@@ -235,7 +257,7 @@ class _Attempt:
 
     def _new_handshake(self, server: IAddress) -> Handshake:
         self._server = server
-        return Handshake(self._reactor, self._limit, self._done, self._refused)
+        return Handshake(self._reactor, self._limit, self._done, lambda why, _ended: self._refused(why))
 
     def _done(self, transport: TLSTransport) -> None:
         if self.connected.called:

@@ -361,6 +361,11 @@ class Transport:
             self.getHandle().setsockopt(level, option, value)
 
 
+def is_given_up(loss: Failure) -> bool:
+    """Whether a connection was lost because the kernel waited for its peer for too long."""
+    return loss.value is not None and isinstance(loss.value.__cause__, TimeoutError)
+
+
 def twisted_address(name: tuple[Any, ...]) -> IPv4Address | IPv6Address:
     """What `getsockname` says (two items for IPv4, four for IPv6), as Twisted says it."""
     if len(name) == 2:  # noqa: PLR2004 - (host, port)

@@ -8,6 +8,7 @@ from twisted.python.failure import Failure
 
 from lsproxy.net.announcing import ends_of
 from lsproxy.net.ends import Ends
+from lsproxy.net.transport import is_given_up
 from lsproxy.proxy.accesslog import EndedBy
 
 
@@ -45,5 +46,4 @@ class Arrival:
 
 def ended_by(side: EndedBy, loss: Failure) -> EndedBy:
     """Who ended a connection that was lost on this `side`: the side, unless the kernel gave it up."""
-    fault = loss.value
-    return "timeout" if fault is not None and isinstance(fault.__cause__, TimeoutError) else side
+    return "timeout" if is_given_up(loss) else side

@@ -1,19 +1,21 @@
 """How does configuration become pools and listeners: which files are read, which endpoints are opened?"""
 
 from collections.abc import Callable, Iterable
-from functools import partial
 
+import msgspec
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.interfaces import IStreamClientEndpoint, IStreamServerEndpoint
 
 from lsproxy.config import model
 from lsproxy.core import outside
 from lsproxy.core.binding import Binding
+from lsproxy.license.hostid import Hostid
 from lsproxy.license.thirdparty import ThirdPartyLicense
 from lsproxy.net.address import Address
 from lsproxy.net.announcing import accept_proxy_protocol, announce
 from lsproxy.net.endpoints import client_endpoint, server_endpoint
 from lsproxy.net.ends import Ends
+from lsproxy.net.prefaces import Prefaces
 from lsproxy.net.proxyprotocol import LOCAL_HEADER, header_v2
 from lsproxy.net.reactor import BoottimeReactor
 from lsproxy.net.tls import ClientTLS, client_tls, server_tls, wrap_client, wrap_server
@@ -22,7 +24,7 @@ from lsproxy.proxy.backend import Place
 from lsproxy.proxy.doors import ONLY, AnnouncingDoors, Doors, PlainDoors
 from lsproxy.proxy.kinds import kind, read_licenses
 from lsproxy.proxy.licenses import Licenses
-from lsproxy.proxy.listener import Limits, Listener, Room, Taker
+from lsproxy.proxy.listener import Limits, Listener, Room, Taker, Tally
 from lsproxy.proxy.memory import PoolMemory
 from lsproxy.proxy.pool import Announce
 from lsproxy.proxy.relay.backend import Place as RelayPlace
@@ -64,24 +66,39 @@ def build_pool(
 
 
 def build_listener(
-    reactor: BoottimeReactor, name: str, config: model.Listener, pool: Taker, access_log: AccessLog | None, room: Room
+    reactor: BoottimeReactor,
+    name: str,
+    config: model.Listener,
+    pool: Taker,
+    access_log: AccessLog | None,
+    room: Room,
+    *,
+    tally: Tally | None = None,
+    inherited: IStreamServerEndpoint | None = None,
 ) -> Listener:
-    """The listener `name` for `pool`, not yet started. Raises LsproxyError for TLS files that cannot be used."""
-    endpoint = server_endpoint(reactor, config.address.host, config.address.port)
-    if config.accept_proxy_protocol:
-        endpoint = accept_proxy_protocol(reactor, endpoint, config.accept_proxy_protocol)
-    if config.tls is not None:
-        tls = server_tls(config.tls.certificate, config.tls.key, config.tls.client_ca)
-        endpoint = wrap_server(reactor, endpoint, tls)
+    """
+    The listener `name` for `pool`, not yet started. Raises LsproxyError for TLS files that cannot be used.
+
+    It counts on in `tally`, and listens where it has `inherited` from another one, or else on its address.
+    """
+    tls = None if config.tls is None else server_tls(config.tls.certificate, config.tls.key, config.tls.client_ca)
+
+    def wrap(endpoint: IStreamServerEndpoint, prefaces: Prefaces) -> IStreamServerEndpoint:
+        if config.accept_proxy_protocol:
+            endpoint = accept_proxy_protocol(reactor, endpoint, config.accept_proxy_protocol, prefaces=prefaces)
+        return endpoint if tls is None else wrap_server(reactor, endpoint, tls, prefaces=prefaces)
+
     return Listener(
         reactor,
         name,
-        endpoint,
+        inherited or server_endpoint(reactor, config.address.host, config.address.port),
         pool,
         port=config.port or ONLY,
         limits=Limits(config.max_connections, config.max_per_source, config.allow),
         record=None if access_log is None else access_log.record,
         room=room,
+        tally=tally,
+        wrap=wrap,
     )
 
 
@@ -108,20 +125,40 @@ def _relay_place(
         port: _check_endpoint(reactor, address, asked_over[port], timeout, is_told=is_told)
         for port, address in ports.items()
     }
-    checks = build_checks(reactor, checked, ports, pool.probe, pool.health, random)
+    is_tls = backend.tls is not None and pool.probe.tls is None
+    checks = build_checks(reactor, checked, ports, pool.probe, pool.health, random, is_tls=is_tls)
     host = next(iter(ports.values())).host
     called = [host, *([] if pool.server_name is None else [pool.server_name])]
     proof = pool.probe.tls or backend.tls
 
-    def bind(file: ThirdPartyLicense, *, is_proven: bool) -> Deferred[Binding]:
-        is_case_kept = kind(pool.kind).is_case_kept
-        proven = frozenset({proof.name or host}) if is_proven and proof is not None else None
-        return look(reactor, host, proven).addCallback(
-            lambda seen: outside.bind(file, seen, backend.hostids, called, is_case_kept=is_case_kept)
-        )
+    bind = None
+    if license_file is not None:
+        proven = frozenset[str]() if proof is None else frozenset({proof.name or host})
+        bind = _Bind(reactor, license_file, host, called, backend.hostids, kind(pool.kind).is_case_kept, proven)
+    return RelayPlace(ports, _doors(reactor, ports, tls, is_told=is_told), checks, bind)
 
-    bound = None if license_file is None else partial(bind, license_file)
-    return RelayPlace(ports, _doors(reactor, ports, tls, is_told=is_told), checks, bound)
+
+class _Bind(msgspec.Struct, frozen=True):
+    """
+    Looks how `license_file` binds to the backend at `host`, as `RelayPlace.bind`. `proven` are the names that its TLS
+    certificate proves while checks pass; the others are as in `outside.bind`.
+    """
+
+    reactor: BoottimeReactor
+    license_file: ThirdPartyLicense
+    host: str
+    called: list[str]
+    declared: tuple[Hostid, ...]
+    is_case_kept: bool
+    proven: frozenset[str]
+
+    def __call__(self, *, is_proven: bool) -> Deferred[Binding]:
+        looking = look(self.reactor, self.host, self.proven if is_proven and self.proven else None)
+        return looking.addCallback(
+            lambda seen: outside.bind(
+                self.license_file, seen, self.declared, self.called, is_case_kept=self.is_case_kept
+            )
+        )
 
 
 def _doors(

@@ -15,7 +15,10 @@ class Doors(Protocol):
     """The ports of one backend by name."""
 
     def endpoint(self, port: str, ends: Callable[[], Ends]) -> IStreamClientEndpoint:
-        """Where a client's connection goes on; `ends` says which ends that has, to doors that pass it on."""
+        """
+        Where a client's connection goes on; `ends` says which ends that has, to doors that pass it on. Raises KeyError
+        where the backend has no port of that name, or none any more.
+        """
 
 
 class PlainDoors:

@@ -18,6 +18,7 @@ from twisted.internet.interfaces import (
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from lsproxy.net.progress import acknowledged_bytes
 from lsproxy.proxy.wire import Wire
 from lsproxy.seat.lines import REPLY_LIMIT, LineSplitter
 
@@ -48,9 +49,20 @@ class Client(Protocol):
 class Leg:
     """A connection to `backend` on behalf of `client`, until `client` is None: left."""
 
-    __slots__ = ("__weakref__", "_reactor", "_splitter", "_timer", "backend", "client", "is_full", "transport")
+    __slots__ = (
+        "__weakref__",
+        "_acknowledged",
+        "_reactor",
+        "_splitter",
+        "_timer",
+        "backend",
+        "client",
+        "is_full",
+        "transport",
+    )
 
     def __init__(self, reactor: IReactorTime, backend: str, client: Client) -> None:
+        self._acknowledged = 0
         self._reactor = reactor
         self._splitter = LineSplitter(REPLY_LIMIT)
         self._timer: IDelayedCall | None = None
@@ -114,9 +126,10 @@ class Leg:
             self.transport.loseConnection()
 
     def pauseProducing(self) -> None:
-        """Twisted: the server does not read. One that goes on so for STALL_SECONDS is as good as lost."""
+        """Twisted: the server does not read. One that takes not a byte for STALL_SECONDS is as good as lost."""
         if self.client is not None:
             self.is_full = True
+            self._acknowledged = acknowledged_bytes(self.transport)
             self._timer = self._reactor.callLater(STALL_SECONDS, self._time_is_up)
             self.client.pause_client()
 
@@ -147,5 +160,11 @@ class Leg:
 
     def _time_is_up(self) -> None:
         self._timer = None
-        if self.transport is not None:
-            self.transport.abortConnection()
+        if self.transport is None:
+            return
+        if self.is_full:
+            before, self._acknowledged = self._acknowledged, acknowledged_bytes(self.transport)
+            if self._acknowledged > before:
+                self._timer = self._reactor.callLater(STALL_SECONDS, self._time_is_up)
+                return
+        self.transport.abortConnection()

@@ -13,16 +13,16 @@ from twisted.internet.interfaces import (
     IListeningPort,
     IProtocol,
     IProtocolFactory,
-    IReactorTime,
     IStreamServerEndpoint,
-    ITCPTransport,
 )
-from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from lsproxy.net.address import Address
+from lsproxy.net.endpoints import heir_endpoint
 from lsproxy.net.network import Network
+from lsproxy.net.prefaces import Over, Prefaces, TurnedAway
+from lsproxy.net.reactor import BoottimeReactor
 from lsproxy.proxy.accesslog import Ended, EndedBy
 from lsproxy.proxy.arrival import Arrival
 
@@ -30,6 +30,8 @@ REMIND_SECONDS = 60.0  # refusals for one reason are said no more often than thi
 
 Refusal = Literal["allow", "max_connections", "max_per_source", "descriptors"]
 """Why a client is not let in: the key of the configuration that says so, or the want of descriptors."""
+
+Wrap = Callable[[IStreamServerEndpoint, Prefaces], IStreamServerEndpoint]
 
 OTHER_DESCRIPTORS = 256  # for checks, the panel, files and commands
 
@@ -54,8 +56,35 @@ class Room:
     """
 
     def __init__(self, descriptors: int) -> None:
-        self.most = max(1, (descriptors - OTHER_DESCRIPTORS) // 2)
+        self.most = (descriptors - min(OTHER_DESCRIPTORS, descriptors // 4)) // 2
         self.taken = 0
+
+
+class Tally:
+    """
+    The clients of one listener, and of those that had its name before it: `connections` are there now, `sources` says
+    how many of each address, `prefaces` have not yet passed their PROXY header or TLS handshake; `accepted` counts all
+    since the start, `refused` those that were not let in, by reason.
+    """
+
+    def __init__(self) -> None:
+        self.accepted = 0
+        self.connections = 0
+        self.prefaces = 0
+        self.refused: Counter[Refusal] = Counter()
+        self.sources: Counter[str] = Counter()
+
+    def enter(self, host: str | None) -> None:
+        """One more of `host`, if that is the client's."""
+        if host is not None:
+            self.sources[host] += 1
+
+    def leave(self, host: str | None) -> None:
+        """One less."""
+        if host is not None:
+            self.sources[host] -= 1
+            if not self.sources[host]:
+                del self.sources[host]
 
 
 class Taker(Protocol):
@@ -73,15 +102,16 @@ class Taker(Protocol):
 class Listener:
     """
     The listener `name` of the configuration, on `endpoint`, for the port `port` of the backends of `pool`. `record` is
-    told of every connection when it has ended; `room` is shared with other listeners.
+    told of every connection when it has ended; `room` is shared with other listeners, `tally` with those that had the
+    name before.
 
-    Clients are known by the address that `endpoint` tells, or the PROXY protocol behind it. `connections` are there
-    now, `accepted` counts all of them since the start, `refused` those that were not let in, by reason.
+    `wrap` puts over the endpoint what comes before a client is known, the PROXY protocol and TLS, and has it tell this
+    listener of prefaces: they count as connections do.
     """
 
     def __init__(
         self,
-        reactor: IReactorTime,
+        reactor: BoottimeReactor,
         name: str,
         endpoint: IStreamServerEndpoint,
         pool: Taker,
@@ -90,22 +120,21 @@ class Listener:
         limits: Limits = NO_LIMITS,
         record: Callable[[Ended], None] | None = None,
         room: Room | None = None,
+        tally: Tally | None = None,
+        wrap: Wrap = lambda endpoint, _prefaces: endpoint,
     ) -> None:
         self._reactor = reactor
-        self._endpoint = endpoint
+        self._endpoint = wrap(endpoint, self)
         self._pool = pool
         self._backend_port = port
         self._limits = limits
         self._record = record
         self._room = room or Room(sys.maxsize)
         self._port: IListeningPort | None = None
-        self._sources: Counter[str] = Counter()
         self._said: dict[Refusal, float] = {}
         self._unsaid: Counter[Refusal] = Counter()
         self.name = name
-        self.connections = 0
-        self.accepted = 0
-        self.refused: Counter[Refusal] = Counter()
+        self.tally = tally or Tally()
 
     def start(self) -> Deferred[IListeningPort]:
         """Accept from now on; fires with the port. Fails with ListenError."""
@@ -115,6 +144,10 @@ class Listener:
             return port
 
         return self._endpoint.listen(self).addCallback(listening)
+
+    def heir_endpoint(self) -> IStreamServerEndpoint | None:
+        """Where another listener takes over from this one while it runs, if it can: `net.endpoints.heir_endpoint`."""
+        return None if self._port is None else heir_endpoint(self._reactor, self._port)
 
     def stop(self) -> Deferred[None]:
         """Accept no more. Connections go on; `Pool.stop` closes them."""
@@ -127,17 +160,36 @@ class Listener:
     def buildProtocol(self, addr: IAddress) -> IProtocol:
         """Twisted: a connection was accepted."""
         assert isinstance(addr, IPv4Address | IPv6Address)
-        self.accepted += 1
+        self.tally.accepted += 1
         refusal = self._refusal(addr.host)
         if refusal is not None:
             self._refuse(refusal, addr)
-            return _Refused()
+            return TurnedAway()
         protocol = self._pool.connection(Arrival(self, addr, self._backend_port, self._reactor.seconds()))
-        self.connections += 1
-        self._room.taken += 1
-        if self._limits.max_per_source:
-            self._sources[addr.host] += 1
+        self.tally.connections += 1
+        self._enter(addr.host)
         return protocol
+
+    def preface_begun(self, peer: IPv4Address | IPv6Address, *, is_client: bool) -> Over | None:
+        """As `Prefaces` says. A place in here is given back when the preface is over; `buildProtocol` takes its own."""
+        host = peer.host if is_client else None
+        refusal = self._refusal(host)
+        if refusal is not None:
+            self.tally.accepted += 1
+            self._refuse(refusal, peer)
+            return None
+        self.tally.prefaces += 1
+        self._enter(host)
+        since = self._reactor.seconds()
+
+        def over(ended: EndedBy | None) -> None:
+            self.tally.prefaces -= 1
+            self._leave(host)
+            if ended is not None:
+                self.tally.accepted += 1
+                self._write_down(peer, None, 0, 0, self._reactor.seconds() - since, ended)
+
+        return over
 
     def doStart(self) -> None:
         """Twisted: about to listen."""
@@ -147,34 +199,48 @@ class Listener:
 
     def over(self, arrival: Arrival, backend: str | None, received: int, sent: int, ended: EndedBy) -> None:
         """A connection has ended."""
-        self.connections -= 1
-        self._room.taken -= 1
-        client = arrival.client
-        if self._limits.max_per_source:
-            self._sources[client.host] -= 1
-            if not self._sources[client.host]:
-                del self._sources[client.host]
-        if self._record is not None:
-            duration = self._reactor.seconds() - arrival.since
-            self._record(Ended(_text(client), self.name, self._pool.name, backend, received, sent, duration, ended))
+        self.tally.connections -= 1
+        self._leave(arrival.client.host)
+        duration = self._reactor.seconds() - arrival.since
+        self._write_down(arrival.client, backend, received, sent, duration, ended)
 
-    def _refusal(self, host: str) -> Refusal | None:
-        limits = self._limits
-        if limits.allow and not any(network.covers(host) for network in limits.allow):
+    def _enter(self, host: str | None) -> None:
+        self._room.taken += 1
+        self.tally.enter(host)
+
+    def _leave(self, host: str | None) -> None:
+        self._room.taken -= 1
+        self.tally.leave(host)
+
+    def _refusal(self, host: str | None) -> Refusal | None:
+        """Why not one more; of a `host` that is not known yet nothing can be said."""
+        limits, tally = self._limits, self.tally
+        if host is not None and limits.allow and not any(network.covers(host) for network in limits.allow):
             return "allow"
-        if self.connections >= limits.max_connections:
+        if tally.connections + tally.prefaces >= limits.max_connections:
             return "max_connections"
         if self._room.taken >= self._room.most:
             return "descriptors"
-        if limits.max_per_source and self._sources[host] >= limits.max_per_source:
+        if host is not None and limits.max_per_source and tally.sources[host] >= limits.max_per_source:
             return "max_per_source"
         return None
 
     def _refuse(self, refusal: Refusal, client: IPv4Address | IPv6Address) -> None:
-        self.refused[refusal] += 1
+        self.tally.refused[refusal] += 1
         self._say(refusal, client)
+        self._write_down(client, None, 0, 0, 0.0, "lsproxy")
+
+    def _write_down(
+        self,
+        client: IPv4Address | IPv6Address,
+        backend: str | None,
+        received: int,
+        sent: int,
+        duration: float,
+        ended: EndedBy,
+    ) -> None:
         if self._record is not None:
-            self._record(Ended(_text(client), self.name, self._pool.name, None, 0, 0, 0.0, "lsproxy"))
+            self._record(Ended(_text(client), self.name, self._pool.name, backend, received, sent, duration, ended))
 
     def _say(self, refusal: Refusal, client: IPv4Address | IPv6Address) -> None:
         now = self._reactor.seconds()
@@ -200,13 +266,6 @@ class Listener:
             others=f", and so were {unsaid} others since this was said last" if unsaid else "",
             why=why,
         )
-
-
-class _Refused(TwistedProtocol):
-    transport: ITCPTransport
-
-    def connectionMade(self) -> None:
-        self.transport.abortConnection()
 
 
 def _text(client: IPv4Address | IPv6Address) -> str:

@@ -33,6 +33,7 @@ from zope.interface import implementer
 
 from lsproxy.core.replay import Answer, Drop, Move, Opened, Parting, Replay, Stage
 from lsproxy.net.ends import Ends
+from lsproxy.net.progress import acknowledged_bytes
 from lsproxy.proxy.accesslog import EndedBy
 from lsproxy.proxy.arrival import Arrival, ended_by
 from lsproxy.proxy.dialling import OneProtocol
@@ -54,6 +55,7 @@ class Session:
 
     __slots__ = (
         "__weakref__",
+        "_acknowledged",
         "_arrival",
         "_dial",
         "_ended",
@@ -79,6 +81,7 @@ class Session:
     )
 
     def __init__(self, reactor: IReactorTime, traffic: Traffic, arrival: Arrival) -> None:
+        self._acknowledged = 0
         self._reactor = reactor
         self._traffic = traffic
         self._arrival = arrival
@@ -157,7 +160,7 @@ class Session:
 
     def pauseProducing(self) -> None:
         """
-        Twisted: the client does not read. One that goes on so for STALL_SECONDS is dropped.
+        Twisted: the client does not read. One that takes not a byte for STALL_SECONDS is dropped.
 
         Nothing more is read from it either: what it asks would be answered into the same full buffer.
         """
@@ -166,7 +169,8 @@ class Session:
             self._leg.transport.pauseProducing()
         if self.transport is not None:
             self.transport.pauseProducing()
-        if not self._is_closing:
+        if not self._is_closing and self.transport is not None:
+            self._acknowledged = acknowledged_bytes(self.transport)
             self._limit(STALL_SECONDS)
 
     def resumeProducing(self) -> None:
@@ -443,6 +447,12 @@ class Session:
 
     def _time_is_up(self) -> None:
         self._timer = None
-        if self.transport is not None:
-            self._blame("timeout")
-            self.transport.abortConnection()
+        if self.transport is None:
+            return
+        if self._is_client_full and not self._is_closing:
+            before, self._acknowledged = self._acknowledged, acknowledged_bytes(self.transport)
+            if self._acknowledged > before:
+                self._limit(STALL_SECONDS)
+                return
+        self._blame("timeout")
+        self.transport.abortConnection()

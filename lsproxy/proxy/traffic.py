@@ -13,6 +13,7 @@ from typing import Protocol
 import msgspec
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
 
 from lsproxy.proxy.doors import Doors
 
@@ -23,6 +24,8 @@ SHORTEST_PAUSE = 0.01
 LONGEST_PAUSE = 0.5
 MOST_DOUBLINGS = 10
 SHORTEST_HOLD = 2.0  # with a server there, also a pool that holds nobody takes the time to connect and say hello
+
+log = Logger()
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -246,9 +249,17 @@ class Traffic:
                     return
                 self._dials += 1
                 self._wait(session)
-                session.dial(self._target)
+                self._dial(session, self._target)
         finally:
             self._is_pumping = False
+
+    def _dial(self, session: Seeking, target: Target) -> None:
+        try:
+            session.dial(target)
+        except Exception:  # noqa: BLE001 - one session's fault is not that of whoever happens to pump
+            log.failure("while a connection to {backend} was begun", backend=target.backend)
+            if not session.is_dialling:
+                self._dials -= 1
 
     def _next(self) -> Seeking | None:
         """The next that still wants a server: one may stand in both queues, or have one."""

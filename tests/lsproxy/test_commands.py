@@ -15,7 +15,17 @@ from twisted.internet import reactor
 from twisted.internet.defer import CancelledError
 from twisted.internet.task import deferLater
 
-from lsproxy.commands import OUTPUT_BYTES, CommandError, Outcome, fill, placeholders, run
+from lsproxy.commands import (
+    GRACE_SECONDS,
+    OUTPUT_BYTES,
+    CommandError,
+    Outcome,
+    all_ended,
+    end_all_now,
+    fill,
+    placeholders,
+    run,
+)
 
 
 def shell(text):
@@ -224,6 +234,42 @@ async def test_what_a_program_inherits():
     )
     outcome = await run(reactor, (sys.executable, "-c", code), 10)
     assert outcome.output == f"True True {sorted([0, 1, 2, *inheritable()])}\n"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_cancelled_program_is_waited_for():
+    """Who cancels is answered at once; `all_ended` fires when the program is gone, by SIGKILL if it has to."""
+    assert all_ended().called
+    running = run(reactor, shell("trap '' TERM; while :; do sleep 1; done"), 60)
+    quick = run(reactor, shell("exec sleep 60"), 60)
+    await deferLater(reactor, 0.1)
+    for one in (running, quick):
+        one.addErrback(lambda failure: failure.trap(CancelledError))
+        one.cancel()
+        assert one.called
+    began = time.monotonic()
+    ended, other = all_ended(), all_ended()
+    assert not ended.called
+    await ended
+    assert other.called
+    assert GRACE_SECONDS * 0.9 < time.monotonic() - began < GRACE_SECONDS + 1
+    assert all_ended().called
+
+
+@pytest_twisted.ensureDeferred
+async def test_whoever_has_no_time_kills_all():
+    """What was cancelled and what was not, and what they started, end at once; a wait that was given up is over."""
+    running = [run(reactor, shell("trap '' TERM; sleep 60 & wait; sleep 60"), 60) for _ in range(2)]
+    running[0].addErrback(lambda failure: failure.trap(CancelledError))
+    await deferLater(reactor, 0.1)
+    running[0].cancel()
+    given_up = all_ended().addErrback(lambda failure: failure.trap(CancelledError))
+    given_up.cancel()
+    began = time.monotonic()
+    end_all_now()
+    await all_ended()
+    assert (await running[1]).status == -signal.SIGKILL
+    assert time.monotonic() - began < GRACE_SECONDS / 2
 
 
 @pytest_twisted.ensureDeferred

@@ -5,6 +5,7 @@ import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.task import deferLater
 
+from lsproxy.commands import all_ended
 from lsproxy.notify import MOST_WAITING, Notify
 
 
@@ -53,7 +54,11 @@ async def test_a_flood_is_cut(page):
     assert len(notify._waiting) == MOST_WAITING
     notify.stop()
     assert not notify._waiting
-    await deferLater(reactor, 0.2)
+    notify.tell("takeover", "acme", "too late")
+    assert not notify._waiting
+    await all_ended()
+    notify.tell("takeover", "acme", "too late")
+    assert all_ended().called
 
 
 @pytest_twisted.ensureDeferred

@@ -138,6 +138,53 @@ async def test_a_listener_on_its_old_address_may_get_another_pool(running):
             assert (running.clients("demo"), running.clients("more")) == (1, 1)
 
 
+@pytest_twisted.ensureDeferred
+async def test_a_changed_listener_refuses_nobody(running):
+    """Who has connected to it before the change, and was not accepted yet, is accepted after it."""
+    for number in range(3):
+        waiting = [socket.create_connection(("127.0.0.1", running.demo.port), 5) for _ in range(20)]
+        before = running.clients()
+        await running.change(lambda tree, n=number: tree["listen"]["licenses"].update(max_connections=1000 + n))
+        await deferLater(reactor, 0.05)
+        assert running.clients() == before + 20
+        for one in waiting:
+            one.setblocking(False)
+            with one, pytest.raises(BlockingIOError):
+                one.recv(1)
+        await deferLater(reactor, 0.05)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_changed_listener_counts_who_is_connected(running):
+    """Its limits are for all of its name, those before the change too."""
+
+    def limit(tree):
+        tree["listen"]["licenses"].update(max_per_source=2)
+
+    with await connect(running.demo.port), await connect(running.demo.port) as second:
+        await running.change(limit)
+        with await connect(running.demo.port) as third, pytest.raises(ConnectionResetError):
+            third.recv(1)
+        second.close()
+        await deferLater(reactor, 0.05)
+        with await connect(running.demo.port):
+            assert running.clients() == 2
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_listener_that_is_renamed_leaves_its_address(running):
+    """The address passes from one name to the other without a gap."""
+
+    def rename(tree):
+        tree["listen"]["other"] = tree["listen"].pop("licenses")
+
+    with socket.create_connection(("127.0.0.1", running.demo.port), 5):
+        await running.change(rename)
+        await deferLater(reactor, 0.05)
+        assert running.clients() == 1
+        assert is_listening(running.demo.port)
+
+
 def shown_certificate(port, authority):
     """The serial number of the certificate that a listener shows."""
     context = ssl.create_default_context(cafile=authority.file)

@@ -5,6 +5,7 @@ import time
 
 from tests.faults.process import wait_for
 from tests.relay.line import Line, answered, outcome
+from tests.relay.site import QUICK
 
 
 def test_drain(pair):
@@ -149,3 +150,41 @@ def test_a_listener_whose_address_is_taken(site):
     site.proxy.start()
     assert site.proxy.wait() != 0
     assert str(taken) in site.proxy.log
+
+
+def test_a_reload_forgets_nothing_of_a_server(pair):
+    """Other checks are another way to ask the same server: it stays up, and who is connected stays."""
+    with Line(pair.door) as line:
+        assert line.ask("who") == "a"
+        pair.tree["pools"]["lic"]["health"] = {**QUICK, "interval": 5}
+        pair.write()
+        pair.do("reload")
+        assert {one["health"] for one in pair.picture()["backends"]} == {"up"}
+        assert pair.serving() == "a"
+        assert line.ask("who") == "a"
+
+
+def test_a_hung_server_is_known_after_a_restart(pair):
+    """That a process once answered behind a port outlasts lsproxy, so its silence counts from the first check on."""
+    pair.proxy.signal(signal.SIGTERM)
+    pair.proxy.wait()
+    pair.servers["a"].signal(signal.SIGSTOP)
+    pair.start()
+    pair.wait_serving("b")
+    assert pair.who() == "b"
+
+
+def test_a_license_file_that_was_mended(site):
+    """A reload reads it again under the same name, and the server it now fits is served."""
+    license_file = site.folder / "a.lic"
+    license_file.write_text("SERVER a INTERNET=192.0.2.99 27000\nVENDOR mcad PORT=27001\n")
+    site.server("a")
+    site.pool(kind="flexnet", license_file=str(license_file), hold=0.2)
+    site.listen()
+    site.start()
+    site.wait(lambda pool: pool["backends"][0]["binding"] == "unbound", "it is seen to be another host's")
+    assert outcome(site.door) == "reset"
+    license_file.write_text("SERVER a INTERNET=127.0.0.1 27000\nVENDOR mcad PORT=27001\n")
+    site.do("reload")
+    site.wait_serving("a")
+    assert site.who() == "a"

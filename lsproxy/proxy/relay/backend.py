@@ -6,16 +6,16 @@ binding from outside; given out as the facts of a decision and as a picture for
 people.
 """
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Collection, Mapping
 from typing import Protocol
 
 import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.python.failure import Failure
 
 from lsproxy.config import model
-from lsproxy.core.binding import Binding, Unbound, Unknown
+from lsproxy.core.binding import Binding, Unbound
 from lsproxy.core.choice import Admin
 from lsproxy.core.health import Down, Health, Unchecked, Up, check_failed, check_passed
 from lsproxy.core.rhythm import Timing
@@ -23,13 +23,11 @@ from lsproxy.core.succession import Candidate
 from lsproxy.net.address import Address
 from lsproxy.proxy.doors import Doors
 from lsproxy.proxy.relay.checks import Checks
+from lsproxy.proxy.relay.lookout import Bind, Lookout
 from lsproxy.proxy.relay.prober import Prober
 from lsproxy.proxy.snapshot import BackendSnapshot
 from lsproxy.proxy.traffic import Target
 
-Bind = Callable[..., Deferred[Binding]]
-
-LOOK_SECONDS = 60.0  # names and network cards move seldom
 FIRST_REST_SECONDS = 5.0
 LONGEST_REST_SECONDS = 60.0
 
@@ -37,8 +35,8 @@ LONGEST_REST_SECONDS = 60.0
 class Place(msgspec.Struct, frozen=True):
     """
     Where a backend is: its ports by name, the doors for its clients, its checks, and `bind`, which fires with how the
-    license file binds to what is seen of it (None: there is no license file). `bind` is told whether checks pass, so
-    that a certificate proves its name.
+    license file binds to what is seen of it, within 2 s (None: there is no license file). `bind` is told whether checks
+    pass, so that a certificate proves its name; it equals another one by which the same license would bind.
     """
 
     ports: Mapping[str, Address]
@@ -57,6 +55,26 @@ class Watching(Protocol):
         """Something a person may want to know."""
 
 
+class Found(msgspec.Struct):
+    """
+    What checks found out of a backend: `changed_at` is when `health` became another state, `stable_since` since when it
+    answers without a break, `fault` the sentence on what went wrong last, None while all is well.
+    """
+
+    changed_at: float
+    health: Health = Unchecked()
+    stable_since: float | None = None
+    fault: str | None = None
+
+
+class Rest(msgspec.Struct, frozen=True):
+    """Activating it failed `failures` times in a row, last as `failure` says; it is not tried again before `until`."""
+
+    failures: int = 0
+    failure: str | None = None
+    until: float = 0.0
+
+
 class RelayBackend:
     """One third-party license server of a pool, watched while `start`ed."""
 
@@ -72,7 +90,6 @@ class RelayBackend:
         self._reactor = reactor
         self._watching = watching
         self._place = place
-        self._policy = "off" if place.bind is None else pool.binding
         self.name = name
         self.address = ", ".join(str(address) for address in place.ports.values())
         self.target = Target(name, place.doors)
@@ -83,33 +100,51 @@ class RelayBackend:
         self.is_kept_out = False
         self.fencing: str | None = None
         self.activation: str | None = None
-        self._failures = 0
-        self._rests_until = 0.0
-        self._failure: str | None = None
-        self._health: Health = Unchecked()
-        self._changed_at = reactor.seconds()
-        self._stable_since: float | None = None
-        self._last_error: str | None = None
-        self._binding: Binding = Unknown("it has not been looked at yet")
-        self._looked_at: float | None = None
-        self._is_looking = False
+        self.resting = Rest()
+        self.found = Found(reactor.seconds())
+        self.lookout = Lookout(reactor, place.bind, pool.binding, self._seen)
 
     def start(self) -> None:
         """Begin to check it."""
-        self._prober.start()
-        self._look()
+        self._prober.start(self.found.health)
+        self.lookout.look(is_up=self.is_answering)
 
     def stop(self) -> None:
-        """Check it no more, and know nothing of it."""
+        """Check it no more, and know nothing of it but what its ports have shown and how it is bound."""
         self._prober.stop()
         self._become(Unchecked())
-        self._stable_since = None
+        self.found.stable_since = None
+        self.lookout.look_away()
 
     def forget(self) -> None:
-        """What was known of it is over, as it was fenced or started: the next check decides alone."""
+        """What was known of it is over, as it was fenced or started: the next check that passes decides alone."""
         if self._prober.is_running:
             self.stop()
-            self._prober.start()
+            self.start()
+
+    def inherit(self, former: "RelayBackend") -> None:
+        """
+        Go on, from `start` on, in the place of `former`, the same server by another configuration. To be called before
+        `former` is stopped.
+        """
+        self.admin = former.admin
+        self.is_kept_out = former.is_kept_out
+        self.fencing = former.fencing
+        self.activation = former.activation
+        self.resting = former.resting
+        self.found = msgspec.structs.replace(former.found)
+        self.lookout.inherit(former.lookout)
+        self.checks.inherit(former.checks)
+        self._prober.latency = former.latency
+
+    @property
+    def lively(self) -> tuple[str, ...]:
+        """The ports that have once shown life, so that a hung one is known by its silence; as `remember` takes them."""
+        return self.checks.lively
+
+    def remember(self, lively: Collection[str]) -> None:
+        """`lively` of this backend before a restart; of it counts what is still at the same address."""
+        self.checks.remember(lively)
 
     def suspect(self) -> None:
         """A connection met something odd there."""
@@ -121,16 +156,33 @@ class RelayBackend:
 
     def rest(self, failure: str) -> None:
         """It could not be activated: it is not tried again for a while. `failure` is the end of a sentence."""
-        pause = min(LONGEST_REST_SECONDS, FIRST_REST_SECONDS * 2**self._failures)
-        self._failures += 1
-        self._failure = failure
-        self._rests_until = self._reactor.seconds() + pause
+        failures = self.resting.failures
+        pause = min(LONGEST_REST_SECONDS, FIRST_REST_SECONDS * 2**failures)
+        self.resting = Rest(failures + 1, failure, self._reactor.seconds() + pause)
 
     def rest_no_more(self) -> None:
         """It may be activated again."""
-        self._failures = 0
-        self._failure = None
-        self._rests_until = 0.0
+        self.resting = Rest()
+
+    def forget_failures(self) -> None:
+        """
+        A server is in use: what failed on the way to it is not to be shown any more, and activations that failed long
+        ago, with as long a rest since as there is, do not count.
+        """
+        self.fencing = "fenced" if self.fencing == "fenced" else None
+        self.activation = "activated" if self.activation == "activated" else None
+        if self._reactor.seconds() >= self.resting.until + LONGEST_REST_SECONDS:
+            self.rest_no_more()
+
+    @property
+    def checks(self) -> Checks:
+        """What it is asked."""
+        return self._place.checks
+
+    @property
+    def latency(self) -> float | None:
+        """Seconds that the last passed check took; None before the first one."""
+        return self._prober.latency
 
     @property
     def is_watched(self) -> bool:
@@ -140,46 +192,47 @@ class RelayBackend:
     @property
     def is_answering(self) -> bool:
         """Whether it answers."""
-        return isinstance(self._health, Up)
+        return isinstance(self.found.health, Up)
 
     @property
     def last_error(self) -> str | None:
         """The sentence on what went wrong last, None while all is well."""
-        return self._last_error or (None if self._failure is None else f"{self.name} {self._failure}")
+        failure = self.resting.failure
+        return self.found.fault or (None if failure is None else f"{self.name} {failure}")
 
     def candidate(self) -> Candidate:
-        """The facts for `core.succession`."""
-        bar = None
-        if self._policy == "enforce" and isinstance(self._binding, Unbound):
-            bar = "the license file is not bound to it"
+        """The facts for `core.succession`; as long as not enough was seen of its binding, it is unchecked and rests."""
+        is_up = self.is_answering
+        is_known = self.lookout.is_known(is_up=is_up)
         return Candidate(
             name=self.name,
-            health=self._health,
+            health=Unchecked() if is_up and not is_known else self.found.health,
             admin=self.admin,
             is_kept_out=self.is_kept_out,
-            bar=bar,
-            stable_since=self._stable_since,
-            rests_until=self._rests_until,
-            failure=self._failure,
+            bar=self.lookout.bar(is_up=is_up),
+            stable_since=self.found.stable_since,
+            rests_until=self.resting.until if is_known else math.inf,
+            failure=self.resting.failure,
         )
 
     def snapshot(self, connections: int) -> BackendSnapshot:
         """The picture for people."""
+        binding = self.lookout.binding
         return BackendSnapshot(
             name=self.name,
             address=self.address,
-            health=type(self._health).__name__.lower(),
-            changed_for=self._reactor.seconds() - self._changed_at,
+            health=type(self.found.health).__name__.lower(),
+            changed_for=self._reactor.seconds() - self.found.changed_at,
             admin=self.admin.value,
             is_kept_out=self.is_kept_out,
-            binding="off" if self._policy == "off" else type(self._binding).__name__.lower(),
-            binding_reason=self._binding.reason,
+            binding="off" if self.lookout.policy == "off" else type(binding).__name__.lower(),
+            binding_reason=binding.reason,
             license_note=None,
             said=None,
             connections=connections,
             last_error=self.last_error,
             ports={port: str(address) for port, address in self._place.ports.items()},
-            latency=self._prober.latency,
+            latency=self.latency,
             fencing=self.fencing,
             activation=self.activation,
         )
@@ -188,51 +241,37 @@ class RelayBackend:
 
     def check_passed(self) -> None:
         """It answered in time."""
-        self._become(check_passed(self._health, self._thresholds))
-        if isinstance(self._health, Up):
-            self._last_error = None
-            if self._stable_since is None:
-                self._stable_since = self._reactor.seconds()
-        self._look()
+        self._become(check_passed(self.found.health, self._thresholds))
+        if self.is_answering:
+            self.found.fault = None
+            if self.found.stable_since is None:
+                self.found.stable_since = self._reactor.seconds()
+        self.lookout.look(is_up=self.is_answering)
         self._watching.judge()
 
     def check_failed(self, reason: str, *, is_lost: bool) -> None:  # noqa: ARG002 - how it failed sets the prober's pace
         """It did not."""
-        self._last_error = f"{self.name}: {reason}"
-        self._stable_since = None
-        self._become(check_failed(self._health, self._thresholds))
+        self.found.fault = f"{self.name}: {reason}"
+        self.found.stable_since = None
+        self._become(check_failed(self.found.health, self._thresholds))
         self._watching.judge()
 
     def _become(self, health: Health) -> None:
-        before, self._health = self._health, health
+        before, self.found.health = self.found.health, health
         if type(before) is type(health):
             return
-        self._changed_at = self._reactor.seconds()
-        self._looked_at = None  # one that answers has a place in the neighbour table, and has proven its certificate
+        self.found.changed_at = self._reactor.seconds()
         if isinstance(health, Up):
             self._watching.announce("backend_up", f"{self.name} answers", backend=self.name)
+            self.lookout.look_anew(is_up=True)  # it is in the neighbour table now, and has proven its certificate
         elif isinstance(health, Down):
-            self._watching.announce("backend_down", f"{self.name} is down: {self._last_error}", backend=self.name)
+            self._watching.announce("backend_down", f"{self.name} is down: {self.found.fault}", backend=self.name)
 
-    # --- binding ------------------------------------------------------------------
+    # --- said by the lookout ------------------------------------------------------
 
-    def _look(self) -> None:
-        now = self._reactor.seconds()
-        is_due = self._looked_at is None or now - self._looked_at >= LOOK_SECONDS
-        if self._policy == "off" or self._place.bind is None or self._is_looking or not is_due:
-            return
-        self._is_looking = True
-        self._looked_at = now
-        self._place.bind(is_proven=self.is_answering).addCallbacks(self._seen, self._not_seen)
-
-    def _seen(self, binding: Binding) -> None:
-        self._is_looking = False
-        before, self._binding = self._binding, binding
+    def _seen(self, before: Binding) -> None:
+        binding = self.lookout.binding
         if isinstance(binding, Unbound) and binding != before:
-            does = "gets no clients" if self._policy == "enforce" else "is not bound"
+            does = "gets no clients" if self.lookout.policy == "enforce" else "is not bound"
             self._watching.announce("backend_barred", f"{self.name} {does}: {binding.reason}", backend=self.name)
         self._watching.judge()
-
-    def _not_seen(self, failure: Failure) -> None:
-        self._is_looking = False
-        self._binding = Unknown(f"it could not be looked at: {failure.getErrorMessage()}")

@@ -4,7 +4,7 @@ Which checks does the configuration ask for, and how do those of all ports becom
 One check visits all ports of a backend at once: it passes when all have, and fails with the first that did not.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IStreamClientEndpoint
@@ -15,7 +15,7 @@ from lsproxy.net.address import Address
 from lsproxy.net.reactor import BoottimeReactor
 from lsproxy.net.tls import client_tls, wrap_client
 from lsproxy.proxy.relay.commandprobe import CommandProbe
-from lsproxy.proxy.relay.portcheck import Failed, Passed, PortCheck, Result, Undecided
+from lsproxy.proxy.relay.portcheck import SIGNS, Failed, Passed, PortCheck, Result, Undecided
 
 
 class Checks:
@@ -29,10 +29,22 @@ class Checks:
         """Begin a check. Fires when all ports have passed it or one has failed; cancelled, it leaves nothing behind."""
         return _Round([port.ask() for port in self._ports]).result
 
-    def forget(self) -> None:
-        """From now on it may be another server: the ports are judged by their connects alone again."""
+    @property
+    def lively(self) -> tuple[str, ...]:
+        """The ports that have shown life, so that they have to from now on; as `remember` takes them."""
+        return tuple(port.ground for port in self._ports if port.has_shown_life)
+
+    def remember(self, lively: Collection[str]) -> None:
+        """`lively` of other checks: it holds for the ports that are at the same place and asked in the same way."""
         for port in self._ports:
-            port.has_shown_life = False
+            if port.ground in lively:
+                port.signs = SIGNS
+
+    def inherit(self, former: "Checks") -> None:
+        """Know what `former` knows of the server, as far as it is asked in the same way."""
+        self.remember(former.lively)
+        if self.command is not None and former.command is not None:
+            self.command.inherit(former.command)
 
 
 def build_checks(
@@ -42,10 +54,12 @@ def build_checks(
     probe: model.Probe,
     health: model.Health,
     random: Callable[[], float],
+    *,
+    is_tls: bool = False,
 ) -> Checks:
     """
     The checks that `probe` describes, of a backend that is reached by `doors`, which by their port's name lead to
-    `addresses`. With `probe.tls` these have to be without TLS, which is put over them here.
+    `addresses`; `is_tls`: by TLS. With `probe.tls` these have to be without, which is put over them here.
 
     Raises CertificateError for a CA file that cannot be used, CommandError for an unknown name in `probe.command`.
     """
@@ -57,6 +71,7 @@ def build_checks(
             probe.send,
             probe.expect,
             health.timeout,
+            is_tls=is_tls or probe.tls is not None,
         )
         for name in probe.ports or doors
     ]

@@ -1,13 +1,13 @@
 """
 What does a person's command say of this backend?
 
-    Unknown --passed--> Well --`fall` failures in a row--> Ill --passed--> Well
-    Unknown --failed--> Ill
+    Unknown or Ill --passed--> Well
+    Unknown or Well --`fall` failures in a row--> Ill
 
 A run that fails is repeated at once, up to `fall` in a row; all others follow `command_interval` after the one before.
-The first one decides alone, as nobody waits for a command longer than needed.
 """
 
+import math
 import re
 from collections.abc import Callable
 from typing import Final
@@ -32,7 +32,7 @@ log = Logger()
 
 
 class Unknown(msgspec.Struct, frozen=True):
-    """It has not been run since the backend answered."""
+    """It has said nothing certain since the backend answered."""
 
 
 class Well(msgspec.Struct, frozen=True):
@@ -64,29 +64,47 @@ class CommandProbe:
         random: Callable[[], float],
     ) -> None:
         self._reactor = reactor
-        self._argv = fill(probe.command, {"host": first.host, "port": str(first.port)})
-        self._expect = re.compile(probe.command_expect, re.MULTILINE)
+        self.argv = fill(probe.command, {"host": first.host, "port": str(first.port)})
+        self.expect = re.compile(probe.command_expect, re.MULTILINE)
         self._interval = probe.command_interval
         self._timeout = probe.command_timeout
         self._fall = fall
         self._random = random
-        self._failures = 0
-        self._began = 0.0
+        self.failures = 0
+        self.began = -math.inf
         self._running: Deferred[Outcome] | None = None
         self._timer: IDelayedCall | None = None
         self._changed: Callable[[], None] | None = None
         self.verdict: Verdict = Unknown()
 
+    def inherit(self, former: "CommandProbe") -> None:
+        """Go on, from the start, with the verdict of `former`, where that is a probe by the same command."""
+        if (self.argv, self.expect) == (former.argv, former.expect):
+            self.verdict = former.verdict
+            self.failures = former.failures
+            self.began = -math.inf if former.is_running else former.began
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a run has not ended."""
+        return self._running is not None
+
     def start(self, changed: Callable[[], None]) -> None:
-        """Run it now and regularly, unless that is done already; `changed` is called when there is another verdict."""
-        if self._changed is None:
-            self._changed = changed
+        """Run it regularly, unless that is done already; `changed` is called when there is another verdict."""
+        if self._changed is not None:
+            return
+        self._changed = changed
+        pause = self._pause()
+        if pause > 0:
+            self._timer = self._reactor.callLater(pause, self._run)
+        else:
             self._run()
 
     def stop(self) -> None:
         """Run it no more, end it, and know nothing."""
         self._changed = None
-        self._failures = 0
+        self.failures = 0
+        self.began = -math.inf
         self.verdict = Unknown()
         if self._timer is not None:
             self._timer.cancel()
@@ -96,8 +114,8 @@ class CommandProbe:
 
     def _run(self) -> None:
         self._timer = None
-        self._began = self._reactor.seconds()
-        running = run(self._reactor, self._argv, self._timeout, output_bytes=OUTPUT_BYTES)
+        self.began = self._reactor.seconds()
+        running = run(self._reactor, self.argv, self._timeout, output_bytes=OUTPUT_BYTES)
         self._running = running
         running.addCallbacks(self._ended, self._not_run)
         running.addErrback(lambda failure: log.failure("while a command's outcome was judged", failure))
@@ -105,10 +123,10 @@ class CommandProbe:
     def _ended(self, outcome: Outcome) -> None:
         self._running = None
         if outcome.problem is not None:
-            self._conclude(f"{self._argv[0]} {outcome.problem}")
-        elif not self._expect.search(outcome.output):
+            self._conclude(f"{self.argv[0]} {outcome.problem}")
+        elif not self.expect.search(outcome.output):
             last = f', its last line is "{outcome.last_line}"' if outcome.last_line else ""
-            self._conclude(f'{self._argv[0]} printed nothing that "{self._expect.pattern}" finds{last}')
+            self._conclude(f'{self.argv[0]} printed nothing that "{self.expect.pattern}" finds{last}')
         else:
             self._conclude(None)
 
@@ -120,17 +138,17 @@ class CommandProbe:
     def _conclude(self, problem: str | None) -> None:
         before, changed = self.verdict, self._changed
         assert changed is not None
-        self._failures = 0 if problem is None else self._failures + 1
+        self.failures = 0 if problem is None else self.failures + 1
         if problem is None:
             self.verdict = Well()
-        elif isinstance(before, Unknown) or self._failures >= self._fall:
+        elif self.failures >= self._fall:
             self.verdict = Ill(problem)
         self._timer = self._reactor.callLater(self._pause(), self._run)
         if type(self.verdict) is not type(before):
             changed()
 
     def _pause(self) -> float:
-        if 0 < self._failures < self._fall:
+        if 0 < self.failures < self._fall:
             return 0.0
-        due = self._began + self._interval * (1 - JITTER * self._random())
+        due = self.began + self._interval * (1 - JITTER * self._random())
         return max(0.0, due - self._reactor.seconds())

@@ -21,12 +21,24 @@ if TYPE_CHECKING:
 class Leg:
     """
     A connection to `backend` on behalf of `relay`, until that is None: left. `transport` is None until it is connected,
-    `loss` until it is over; `is_doubted` once the server has ended it, or half of it, before it said anything.
+    `loss` until it is over; `is_doubted` once the server has ended it, or half of it, before it said anything;
+    `acknowledged` is how many bytes it had taken when it was looked at last.
     """
 
-    __slots__ = ("__weakref__", "backend", "dial", "is_doubted", "is_full", "loss", "relay", "transport")
+    __slots__ = (
+        "__weakref__",
+        "acknowledged",
+        "backend",
+        "dial",
+        "is_doubted",
+        "is_full",
+        "loss",
+        "relay",
+        "transport",
+    )
 
     def __init__(self, backend: str, relay: "Relay") -> None:
+        self.acknowledged = 0
         self.backend = backend
         self.dial: Deferred[IProtocol] | None = None
         self.is_doubted = False
@@ -80,16 +92,21 @@ class Leg:
         """Twisted: the server does not read: read no more from the client."""
         if self.relay is not None:
             self.is_full = True
-            self.relay.leg_filled()
+            self.relay.leg_filled(self)
 
     def resumeProducing(self) -> None:
         """Twisted: it reads again."""
         if self.relay is not None:
             self.is_full = False
-            self.relay.leg_drained()
+            self.relay.leg_drained(self)
 
     def stopProducing(self) -> None:
         """Twisted: over; connectionLost follows."""
+
+    def time_is_up(self) -> None:
+        """The server has read nothing for long."""
+        if self.relay is not None:
+            self.relay.time_is_up()
 
     def keep_alive(self) -> None:
         """Let the kernel probe the server."""

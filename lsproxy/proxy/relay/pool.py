@@ -78,11 +78,12 @@ class RelayPool(Pool):
         self._fence_again_at = 0.0
         self._starts_until = 0.0
         self._heir: str | None = None
+        self._failure: str | None = None
         self._hook: Deferred[str | None] | None = None
         self._doing: str | None = None
         self._switching_to: str | None = None
         self._backends: dict[str, RelayBackend] = {}
-        self._take_on(plan)
+        self._take_on(plan, {})
 
     @property
     def backends(self) -> dict[str, RelayBackend]:
@@ -132,19 +133,21 @@ class RelayPool(Pool):
 
     def apply(self, plan: RelayPlan) -> None:
         """Go on with another configuration; clients of backends that stay are not touched."""
-        before = self.plan
+        before, former = self.plan, self._backends
         self.plan = plan
         self.config = plan.config
         self.traffic.hold = plan.config.hold
         self._relays.unanswered.seconds = plan.config.health.timeout
-        gone = [name for name in self.backends if not _is_same(before, plan, name)]
-        if self._serving in gone:
+        moved = [name for name in former if not _is_there(before, plan, name)]
+        if self._serving in moved:
             self._halt(f"{self._serving} was changed or taken out by a reload")
-        for name in gone:
-            self._backends.pop(name).stop()
-            if not _is_there(before, plan, name):
-                self.traffic.cut(name)
-        self._take_on(plan)
+        self._take_on(plan, {name: backend for name, backend in former.items() if name not in moved})
+        for backend in former.values():
+            backend.stop()
+        for name in moved:
+            self.traffic.cut(name)
+        if self._serving is not None:
+            self.traffic.direct(self._backends[self._serving].target)
         self.judge()
 
     def snapshot(self) -> PoolSnapshot:
@@ -175,7 +178,7 @@ class RelayPool(Pool):
     def want(self, backend: str) -> None:
         """An operator switches to it."""
         self.wanted = backend
-        self._unfenced = None
+        self._unfenced = self._failure = None
         self.backends[backend].rest_no_more()
         self.judge()
 
@@ -208,16 +211,9 @@ class RelayPool(Pool):
 
     def given_up(self, backend: str) -> str | None:
         """Why a switch to `backend` that was wanted is over without success; None while it may still come."""
-        if self.wanted == backend or self._hook is not None:
+        if self.wanted == backend or self._hook is not None or (self.chosen == backend and self._is_activated):
             return None
-        if self._unfenced is not None:
-            return (
-                f"{self.chosen} could not be fenced, nothing is switched: {self._unfenced}; if it is off for certain:"
-                f" lsproxy switch {self.name} --to {backend} --force"
-            )
-        if self.chosen == backend and self._is_activated:
-            return None
-        return f"{backend} could not be activated: {self.backends[backend].activation or self._reason}"
+        return self._failure or self._reason
 
     def why_not(self, backend: str) -> str | None:
         """Why it could not be switched to: the end of a sentence that begins with its name. None if it could."""
@@ -321,6 +317,10 @@ class RelayPool(Pool):
         else:
             self._unfenced = failure
             self._fence_again_at = self._reactor.seconds() + FENCE_AGAIN_SECONDS
+            self._failure = (
+                f"{former} could not be fenced, nothing is switched: {failure}; if it is off for certain:"
+                f" lsproxy switch {self.name} --to {self.wanted or self._heir} --force"
+            )
             self.wanted = None
             self.announce("fencing_failed", f"{former} could not be fenced, nothing is switched: {failure}")
         if backend is not None:
@@ -366,7 +366,8 @@ class RelayPool(Pool):
         self._is_activated = False
         backend.activation = failure
         backend.rest(f"could not be activated: {failure}")
-        self.announce("activation_failed", f"{backend.name} could not be activated: {failure}", backend=backend.name)
+        self._failure = f"{backend.name} could not be activated: {failure}"
+        self.announce("activation_failed", self._failure, backend=backend.name)
 
     def _look_for_life(self) -> None:
         """One that does not answer in time after its activation is as good as one whose activation failed."""
@@ -397,16 +398,17 @@ class RelayPool(Pool):
 
     # --- backends ----------------------------------------------------------------------
 
-    def _take_on(self, plan: RelayPlan) -> None:
-        kept = self._backends
+    def _take_on(self, plan: RelayPlan, former: Mapping[str, RelayBackend]) -> None:
+        """Backends of `plan`; those that go on as `former` ones keep what is known of them."""
         self._backends = {}
         for name, place in plan.places.items():
-            backend = kept.get(name)
-            if backend is None:
-                backend = RelayBackend(self._reactor, name, place, plan.config, self._random, self)
+            self._backends[name] = backend = RelayBackend(self._reactor, name, place, plan.config, self._random, self)
+            if name in former:
+                backend.inherit(former[name])
+            else:
                 backend.admin = Admin(self._remembered.admin.get(name, Admin.READY))
                 backend.is_kept_out = name in self._remembered.kept_out
-            self._backends[name] = backend
+                backend.remember(self._remembered.lively.get(name, ()))
             if self._is_running and backend.admin is not Admin.MAINT:
                 backend.start()
 
@@ -417,6 +419,7 @@ class RelayPool(Pool):
             kept_out=tuple(b.name for b in self.backends.values() if b.is_kept_out),
             is_activated=self._is_activated,
             address=self._address,
+            lively={b.name: b.lively for b in self.backends.values() if b.lively},
         )
 
     @property
@@ -427,15 +430,6 @@ class RelayPool(Pool):
 def _unless_cancelled(failure: Failure) -> None:
     if not failure.check(CancelledError):
         log.failure("while a command's end was judged", failure)
-
-
-def _is_same(before: RelayPlan, after: RelayPlan, name: str) -> bool:
-    """Whether the backend `name` can go on as it is."""
-    old, new = before.config, after.config
-    if name not in new.backends or old.license_file != new.license_file:
-        return False
-    kept = (old.backends[name], old.health, old.binding, old.probe)
-    return kept == (new.backends[name], new.health, new.binding, new.probe)
 
 
 def _is_there(before: RelayPlan, after: RelayPlan, name: str) -> bool:

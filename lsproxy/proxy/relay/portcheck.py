@@ -9,9 +9,13 @@ A check visits it by a connection of its own, which it does not leave behind:
 
 A sign of life is a byte or an EOF of the server's: only the process itself gives one, whereas the kernel accepts
 connections for a process that is stopped. Not every server does, so a port is judged by its connect alone until it has
-given one; from then on it has to, within the limit. By TLS, with nothing to send, the handshake is the sign.
+shown that it does; from then on it has to, within the limit. By TLS, with nothing to send, the handshake is the sign.
+
+[Dying] The end of a process is an EOF as well, to a check that is open then. One that never closes otherwise would be
+down for ever afterwards, so an EOF has to be followed by another one, of the next visit, to show anything.
 """
 
+import hashlib
 import os
 from typing import Final
 
@@ -38,6 +42,10 @@ EXPECT_BYTES: Final = 65_536
 UNDECIDED_SECONDS: Final = 0.25
 """For its first sign of life, or a quarter of the limit if that is less."""
 
+SIGNS: Final = 2
+"""So many visits in a row, each begun when the one before had ended, show that it gives signs of life. See [Dying]."""
+
+_DIGITS: Final = 12
 _QUOTED: Final = 60  # characters
 _PRINTABLE: Final = range(0x20, 0x7F)
 
@@ -75,20 +83,40 @@ class PortCheck:
         send: bytes,
         expect: bytes,
         timeout: float,
+        *,
+        is_tls: bool,
     ) -> None:
         self.reactor = reactor
         self.place = place
         self.endpoint = endpoint
         self.send = send
         self.expect = expect
+        self.is_tls = is_tls
         self.timeout = timeout
-        self.has_shown_life = False
+        self.signs = 0
+
+    @property
+    def has_shown_life(self) -> bool:
+        """Whether it has to give a sign of life from now on."""
+        return self.signs >= SIGNS
+
+    @property
+    def ground(self) -> str:
+        """What a sign of life holds for: this place, asked in this way."""
+        asked = hashlib.sha256(self.send + b"\0" + self.expect).hexdigest()[:_DIGITS]
+        return f"{self.place} {'by TLS' if self.is_tls else 'plain'} {asked}"
 
     def ask(self) -> Deferred[Result]:
-        """Visit it."""
+        """Visit it, and again at once after a first sign of life."""
+        return self._visit().addCallback(self._again)
+
+    def _visit(self) -> Deferred[Result]:
         visit = _Visit(self)
         visit.begin()
         return visit.result
+
+    def _again(self, result: Result) -> Result | Deferred[Result]:
+        return self._visit() if 0 < self.signs < SIGNS else result
 
 
 @implementer(IHalfCloseableProtocol)
@@ -100,6 +128,7 @@ class _Visit(Protocol):
     def __init__(self, port: PortCheck) -> None:
         self.result: Deferred[Result] = Deferred(self._cancelled)
         self._port = port
+        self._signs_before = port.signs
         self._began = port.reactor.seconds()
         self._connected_at: float | None = None
         self._said = bytearray()
@@ -162,7 +191,7 @@ class _Visit(Protocol):
 
     def _ended(self) -> None:
         if not self._port.expect:
-            self._alive()
+            self._alive(1)
         elif self._said:
             self._fail(self._unexpected())
         else:
@@ -182,9 +211,9 @@ class _Visit(Protocol):
     def _unexpected(self) -> str:
         return f"it said {_quote(self._said)} where {_quote(self._port.expect)} was expected"
 
-    def _alive(self) -> None:
-        self._port.has_shown_life = True
-        self._finish(Passed(self._port.reactor.seconds() - self._began))
+    def _alive(self, signs: int = SIGNS) -> None:
+        passed = Passed(self._port.reactor.seconds() - self._began)
+        self._finish(passed, min(SIGNS, self._signs_before + signs))
 
     def _accepted(self) -> None:
         assert self._connected_at is not None
@@ -193,11 +222,14 @@ class _Visit(Protocol):
     def _fail(self, why: str, *, is_certain: bool = False) -> None:
         self._finish(Failed(f"{self._port.place}: {why}", is_certain))
 
-    def _finish(self, result: Result) -> None:
+    def _finish(self, result: Result, signs: int = 0) -> None:
         """The first one counts; what comes of leaving is none of the server's."""
-        if not self._is_over:
-            self._leave()
-            self.result.callback(result)
+        if self._is_over:
+            return
+        if not self._port.has_shown_life:
+            self._port.signs = signs
+        self._leave()
+        self.result.callback(result)
 
     def _cancelled(self, _result: Deferred[Result]) -> None:
         self._leave()

@@ -16,7 +16,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from lsproxy.core import rhythm as beat
-from lsproxy.core.health import Down
+from lsproxy.core.health import Down, Health, Unchecked
 from lsproxy.core.rhythm import Rhythm, Timing
 from lsproxy.proxy.relay.commandprobe import Ill, Unknown, Verdict
 from lsproxy.proxy.relay.portcheck import Failed, Passed, Result, Undecided
@@ -50,9 +50,6 @@ class Asking(Protocol):
 
     def ask(self) -> Deferred[Result]:
         """Begin one."""
-
-    def forget(self) -> None:
-        """What was learned of the server may not be true any more."""
 
 
 class Listening(Protocol):
@@ -98,13 +95,16 @@ class Prober:
             return command.verdict.reason
         return None
 
-    def start(self) -> None:
-        """Begin to check, now and as if nothing were known of the server."""
-        if not self.is_running:
-            self.is_running = True
-            self._rhythm = Rhythm()
-            self._checks.forget()
-            self._plan()
+    def start(self, health: Health = Unchecked()) -> None:  # noqa: B008 - immutable
+        """Begin to check, now; `health` is what is known of the server."""
+        if self.is_running:
+            return
+        self.is_running = True
+        self._rhythm = Rhythm(health)
+        command = self._checks.command
+        if command is not None and command.verdict != Unknown():
+            command.start(self.suspect)
+        self._plan()
 
     def stop(self) -> None:
         """Check no more; what is open is ended, and answered to those who wait by False."""

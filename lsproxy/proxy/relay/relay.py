@@ -35,6 +35,7 @@ from zope.interface import implementer
 from lsproxy.net.deadlines import Deadlines
 from lsproxy.net.dialing import is_shortage
 from lsproxy.net.ends import Ends
+from lsproxy.net.progress import acknowledged_bytes
 from lsproxy.proxy.accesslog import EndedBy
 from lsproxy.proxy.arrival import Arrival, ended_by
 from lsproxy.proxy.dialling import OneProtocol
@@ -67,7 +68,7 @@ class Relays:
         self.traffic = traffic
         self.verify = verify
         self.unanswered: Deadlines[Relay] = Deadlines(reactor, answer_seconds, Relay.unanswered)
-        self.stalled: Deadlines[Relay] = Deadlines(reactor, STALL_SECONDS, Relay.time_is_up)
+        self.stalled: Deadlines[Relay | Leg] = Deadlines(reactor, STALL_SECONDS, self._look_again)
         self.closing: Deadlines[Relay] = Deadlines(reactor, CLOSING_SECONDS, Relay.time_is_up)
         # Most connections that end soon do it within this time: they are not worth five system calls more.
         self.young: Deadlines[Leg] = Deadlines(reactor, YOUNG_SECONDS, Leg.keep_alive)
@@ -78,6 +79,17 @@ class Relays:
         """The protocol of a client's connection."""
         return Relay(self, arrival)
 
+    def watch(self, reader: "Relay | Leg") -> None:
+        """Something is there for `reader` that it leaves unread: it has STALL_SECONDS from now, and from each byte."""
+        reader.acknowledged = acknowledged_bytes(reader.transport)
+        self.stalled.discard(reader)
+        self.stalled.add(reader)
+
+    def forget(self, leg: Leg) -> None:
+        """It is over."""
+        self.young.discard(leg)
+        self.stalled.discard(leg)
+
     def say_shortage(self, fault: str) -> None:
         """A client was refused because this process has no more of something; said once in REMIND_SECONDS."""
         now = self._reactor.seconds()
@@ -85,12 +97,19 @@ class Relays:
             self._shortage_said = now
             log.warn("clients are refused, no connection to a server can be made: {fault}", fault=fault)
 
+    def _look_again(self, reader: "Relay | Leg") -> None:
+        if acknowledged_bytes(reader.transport) > reader.acknowledged:
+            self.watch(reader)
+        else:
+            reader.time_is_up()
+
 
 @implementer(IProtocol, IHalfCloseableProtocol, IPushProducer)
 class Relay:
     """
     The protocol of one accepted connection. `kept` is what the client said and no server has answered, None once it is
-    committed to its server; `sent` counts the bytes to the client.
+    committed to its server; `sent` counts the bytes to the client, `acknowledged` is what it had taken of them when it
+    was looked at last.
     """
 
     __slots__ = (
@@ -105,6 +124,7 @@ class Relay:
         "_leg",
         "_received",
         "_relays",
+        "acknowledged",
         "kept",
         "sent",
         "transport",
@@ -123,6 +143,7 @@ class Relay:
         self._is_silence_told = False
         self._leg: Leg | None = None
         self._received = 0
+        self.acknowledged = 0
         self.kept: bytearray | None = bytearray()
         self.sent = 0
 
@@ -161,30 +182,32 @@ class Relay:
         """Twisted: the client is gone."""
         ended = self._blame(ended_by("client", reason))
         self._is_over = True
-        backend = None if self._leg is None else self._leg.backend
-        server = None if self._leg is None else self._leg.open_transport
+        leg = self._leg
+        backend = None if leg is None else leg.backend
         self._relays.unanswered.discard(self)
-        if server is not None and reason.check(ConnectionDone):
-            self._finish(server)
-        else:
-            self._drop_leg()
-            self._unlimit()
-        self._relays.traffic.left(self)
-        self._arrival.over(backend, self._received, self.sent, ended)
+        self._unlimit()
+        try:
+            if leg is not None and leg.open_transport is not None and reason.check(ConnectionDone):
+                self._finish(leg)
+            else:
+                self._drop_leg()  # others may be dialled then: what goes wrong there leaves no phantom here
+        finally:
+            self._relays.traffic.left(self)
+            self._arrival.over(backend, self._received, self.sent, ended)
 
     def pauseProducing(self) -> None:
         """Twisted: the client does not read: read no more from the server."""
         self._is_client_full = True
-        self._relays.stalled.add(self)
+        self._relays.watch(self)
         if self._leg is not None and self._leg.transport is not None:
             self._leg.transport.pauseProducing()
 
     def resumeProducing(self) -> None:
         """Twisted: it reads again."""
         self._is_client_full = False
+        self._relays.stalled.discard(self)
         if self._leg is not None and self._leg.transport is not None:
             self._leg.transport.resumeProducing()
-        self._flows()
 
     def stopProducing(self) -> None:
         """Twisted: over; connectionLost follows."""
@@ -213,9 +236,15 @@ class Relay:
             self._relays.traffic.settled(self, is_open=False)
             return
         self._drop_leg()
+        try:
+            endpoint = target.doors.endpoint(self._arrival.port, self._ends)
+        except KeyError:  # the pool's ports have other names since it came
+            self._relays.traffic.settled(self, is_open=False)
+            self._abort("lsproxy")
+            return
         self._has_dial = True
         self._leg = leg = Leg(target.backend, self)
-        leg.dial = target.doors.endpoint(self._arrival.port, self._ends).connect(OneProtocol(leg))
+        leg.dial = endpoint.connect(OneProtocol(leg))
         leg.dial.addErrback(self._not_connected, leg)
 
     def leave(self) -> None:
@@ -249,7 +278,7 @@ class Relay:
             self._relays.traffic.noticed(self.backend)
 
     def time_is_up(self) -> None:
-        """One side does not read what is there for it."""
+        """One side does not read what is there for it, or does not close."""
         self._abort("timeout")
 
     # --- the leg ------------------------------------------------------------------
@@ -279,7 +308,7 @@ class Relay:
     def leg_ended(self, leg: Leg) -> None:
         """The server sends no more, or has closed or reset the connection; or the network did."""
         if leg.loss is not None:
-            self._relays.young.discard(leg)
+            self._relays.forget(leg)
         if self._is_over:
             if leg.loss is not None:
                 self._drop_leg()
@@ -294,15 +323,15 @@ class Relay:
             verdict = self._relays.verify(leg.backend).addCallback(self._verified, leg)
             verdict.addErrback(lambda failure: log.failure("while a server was verified", failure))
 
-    def leg_filled(self) -> None:
+    def leg_filled(self, leg: Leg) -> None:
         """The server does not read: read no more from the client."""
-        self._relays.stalled.add(self)
+        self._relays.watch(leg)
         self.transport.pauseProducing()
 
-    def leg_drained(self) -> None:
+    def leg_drained(self, leg: Leg) -> None:
         """It reads again."""
+        self._relays.stalled.discard(leg)
         self._read_on()
-        self._flows()
 
     # --- what follows ---------------------------------------------------------------
 
@@ -341,7 +370,7 @@ class Relay:
             self.transport.loseWriteConnection()
         elif leg.loss is None or leg.loss.check(ConnectionDone):
             self._blame("server")
-            self._finish(self.transport)
+            self._finish(self)
         else:
             self._abort(ended_by("server", leg.loss))
 
@@ -362,7 +391,7 @@ class Relay:
         leg, self._leg = self._leg, None
         if leg is not None:
             leg.leave()
-            self._relays.young.discard(leg)
+            self._relays.forget(leg)
             self._relays.unanswered.discard(self)
         self._give_back_dial(is_open=False)
 
@@ -380,15 +409,16 @@ class Relay:
         self.commit()
         if self._leg is not None:
             self._leg.leave()
-            self._relays.young.discard(self._leg)
+            self._relays.forget(self._leg)
         self._unlimit()
         self.transport.unregisterProducer()
         self.transport.abortConnection()
 
-    def _finish(self, wire: Wire) -> None:
+    def _finish(self, side: "Relay | Leg") -> None:
         """Close the side that is left; it may take its time to read."""
-        self._relays.stalled.add(self)
-        self._close(wire)
+        assert side.transport is not None
+        self._relays.watch(side)
+        self._close(side.transport)
 
     def _close(self, wire: Wire) -> None:
         wire.unregisterProducer()
@@ -403,10 +433,6 @@ class Relay:
             self.transport.pauseProducing()
         elif leg is None or not leg.is_full:
             self.transport.resumeProducing()
-
-    def _flows(self) -> None:
-        if not self._is_client_full and (self._leg is None or not self._leg.is_full):
-            self._relays.stalled.discard(self)
 
     def _unlimit(self) -> None:
         self._relays.stalled.discard(self)

@@ -21,6 +21,15 @@ def test_first_check_decides_alone():
     assert after([False]) == Down()
 
 
+def test_one_that_may_be_in_use_gets_its_time():
+    """With `first`, so many failed checks in a row are needed where nothing is known; one passed check is enough."""
+    patient = Thresholds(rise=2, fall=4, first=3)
+    assert after([False, False], patient) == Unchecked(2)
+    assert after([False, False, False], patient) == Down()
+    assert after([False, False, True], patient) == Up()
+    assert after([False, False, True, False, False, False], patient) == Up(3)
+
+
 def test_one_failure_moves_nothing():
     """A single failed check between passed ones leaves a backend up, however often."""
     assert after([True, False, True, False, True]) == Up()
@@ -34,14 +43,15 @@ def test_down_after_fall_and_up_after_rise():
     assert after([True, False, False, True, True]) == Up()
 
 
-@given(st.lists(st.booleans(), min_size=1), st.integers(1, 5), st.integers(1, 5))
-def test_state_is_that_of_the_last_run(checks, rise, fall):
-    """What counts is the last run of `rise` passes or `fall` failures, whichever came later."""
-    is_up = checks[0]
+@given(st.lists(st.booleans(), min_size=1), st.integers(1, 5), st.integers(1, 5), st.integers(1, 5))
+def test_state_is_that_of_the_last_run(checks, rise, fall, first):
+    """What counts is the last run of `rise` passes or `fall` failures, whichever came later, after a first run."""
+    state = Unchecked
     for end in range(1, len(checks) + 1):
         tail = checks[:end]
-        if len(tail) >= rise and all(tail[-rise:]):
-            is_up = True
-        elif len(tail) >= fall and not any(tail[-fall:]):
-            is_up = False
-    assert isinstance(after(checks, Thresholds(rise, fall)), Up) == is_up
+        ups, downs = (1, first) if state is Unchecked else (rise, fall)
+        if len(tail) >= ups and all(tail[-ups:]):
+            state = Up
+        elif len(tail) >= downs and not any(tail[-downs:]):
+            state = Down
+    assert isinstance(after(checks, Thresholds(rise, fall, first)), state)

@@ -141,7 +141,15 @@ def test_a_wrong_answer_quickens_too():
 
 def test_one_that_comes_up_is_asked_more_often():
     """While passes are counted the checks are a quarter of `interval` apart."""
-    assert story("refused", "passed", "passed") == [2, 2 / RISING, 2]
+    down = ["refused"] * USUAL.fall
+    assert story(*down, "passed", "passed")[2:] == [2, 2 / RISING, 2]
+
+
+def test_one_of_which_nothing_is_known_is_looked_at_as_one_in_use():
+    """From the start on, a server that refuses is asked after 10 ms, a silent one beside the open check."""
+    assert story("refused", "refused", "refused") == [0.01, 0.01, 2]
+    assert story("open", "open", "open") == [1, 1, None]
+    assert story("failed", "passed") == [1, 2]
 
 
 def test_jitter_only_shortens():
@@ -202,6 +210,14 @@ def test_a_refusal_is_found_at_once(timing, share, refusing_from, later, chance)
     bound = seen_at + timing.fall * SOONEST_SECONDS + timing.fall * latency
     play.until(bound + ROUNDING)
     assert isinstance(play.rhythm.health, Down)
+
+
+@given(timings, st.integers(0, 4), chances)
+def test_fewer_failures_than_fall_bring_nobody_down(timing, failures, chance):
+    """Also from the start on: one that answers after fewer failed checks than `fall` was never down."""
+    answers = itertools.chain(["refused"] * min(failures, timing.fall - 1), itertools.repeat("passed"))
+    play = Play(timing, lambda _now: (0.0, next(answers)), chance).until(30)
+    assert [kind for _, kind in play.changes] == [Up]
 
 
 @given(timings, st.floats(0, 0.99), chances, st.lists(st.floats(0, 60), max_size=20))

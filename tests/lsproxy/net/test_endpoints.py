@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IListeningPort, IStreamClientEndpoint, I
 from twisted.internet.protocol import Factory
 from zope.interface.verify import verifyObject
 
-from lsproxy.net.endpoints import ListenError, client_endpoint, server_endpoint
+from lsproxy.net.endpoints import ListenError, client_endpoint, heir_endpoint, server_endpoint
 
 LOOPBACK = "127.0.0.1"
 
@@ -71,6 +71,30 @@ async def test_address_is_free_after_a_stop(net):
     await again.stopListening()
 
 
+@pytest_twisted.ensureDeferred
+async def test_heir_serves_who_waits_for_the_former(net):
+    """Connections that the kernel has for a port when it stops are those of its heir, and so are later ones."""
+    heard = []
+
+    def factory(name):
+        made = Factory()
+        made.noisy = False
+        made.buildProtocol = lambda _: heard.append(name)
+        return made
+
+    former = await server_endpoint(reactor, LOOPBACK, 0).listen(factory("former"))
+    number = former.getHost().port
+    waiting = [net.connect_raw(number) for _ in range(20)]
+    heir = await heir_endpoint(reactor, former).listen(factory("heir"))
+    await former.stopListening()
+    waiting.append(net.connect_raw(number))
+    await net.until(lambda: len(heard) == len(waiting))
+    assert set(heard) == {"heir"}
+    await heir.stopListening()
+    with closing(socket.socket()) as late:
+        assert late.connect_ex((LOOPBACK, number)) != 0
+
+
 WITHOUT_UVLOOP = """
 import sys
 sys.modules["uvloop"] = None
@@ -79,7 +103,7 @@ reactor = net_reactor.install()
 from twisted.internet import task
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory, Protocol
-from lsproxy.net.endpoints import ListenError, client_endpoint, server_endpoint
+from lsproxy.net.endpoints import ListenError, client_endpoint, heir_endpoint, server_endpoint
 
 class Echo(Protocol):
     def dataReceived(self, received):
@@ -103,6 +127,7 @@ async def main(_reactor):
     except ListenError as error:
         print(str(error).replace(str(number), "PORT"))
     print(type(client.transport).__module__)
+    print(heir_endpoint(reactor, port))
     await port.stopListening()
 
 task.react(lambda reactor: Deferred.fromCoroutine(main(reactor)))
@@ -119,6 +144,7 @@ def test_without_uvloop():
         "b'hello'",
         "cannot listen on 127.0.0.1:PORT: the address is in use, stop what listens there or choose another port",
         "twisted.internet.tcp",
+        "None",
     ]
 
 

@@ -1,6 +1,9 @@
 """TLS connections: who is believed, who is not, and how they end."""
 
 import gc
+import socket
+import ssl
+import time
 import weakref
 
 import pytest
@@ -10,6 +13,7 @@ from OpenSSL import SSL
 from twisted.internet import reactor
 from twisted.internet.error import ConnectError, ConnectingCancelledError, ConnectionDone, NoProtocol
 from twisted.internet.protocol import Factory
+from twisted.internet.threads import deferToThread
 from twisted.logger import formatEvent
 
 from lsproxy.net.endpoints import client_endpoint
@@ -275,6 +279,33 @@ async def test_close_with_a_peer_that_hangs(secured, net):
     await net.until(lambda: client.is_lost)
 
 
+def read_slowly(port, authority):
+    """How many bytes a client is sent that reads about 3 MB a second, with little room for more."""
+    context = ssl.create_default_context(cafile=authority.file)
+    count = 0
+    with socket.socket() as plain:
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32_768)
+        plain.connect((LOOPBACK, port))
+        with context.wrap_socket(plain, server_hostname=NAME) as client:
+            while read := client.recv(16_384):
+                count += len(read)
+                time.sleep(0.005)
+    return count
+
+
+@pytest_twisted.ensureDeferred
+async def test_close_with_a_peer_that_is_slow(secured, net):
+    """A close waits for a peer that takes a little all the time: what was written reaches it."""
+
+    def say_much(protocol):
+        protocol.transport.close_seconds = 0.1
+        protocol.transport.write(b"x" * (2 << 20))
+        protocol.transport.loseConnection()
+
+    port = await secured.listen(new=lambda: net.Recorder(on_made=say_much))
+    assert await deferToThread(read_slowly, port, secured.authority) == 2 << 20
+
+
 @pytest_twisted.ensureDeferred
 async def test_everything_after_the_end_is_ignored(secured, net):
     """Every call on an ended connection's transport is without effect."""
@@ -321,4 +352,4 @@ async def test_connections_leave_nothing_behind(secured, net):
     await net.turns()
     gc.collect()
     assert len(alive) == 0
-    assert not [call for call in reactor.getDelayedCalls() if "Handshake" in str(call) or "abort" in str(call)]
+    assert not [call for call in reactor.getDelayedCalls() if "Handshake" in str(call) or "TLSTransport" in str(call)]

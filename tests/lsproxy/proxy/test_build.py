@@ -5,6 +5,7 @@ from twisted.internet import reactor
 
 from lsproxy.config import model
 from lsproxy.errors import LsproxyError
+from lsproxy.license.hostid import Hostid
 from lsproxy.net.address import Address
 from lsproxy.net.endpoints import client_endpoint
 from lsproxy.net.tls import client_tls, server_tls, wrap_client, wrap_server
@@ -49,7 +50,7 @@ async def test_tls_on_both_legs(world, tmp_path):
     await client.told(id=3)
     await client.closed()
     await listener.stop()
-    assert listener.accepted == 1
+    assert listener.tally.accepted == 1
 
 
 @scenario
@@ -77,3 +78,22 @@ async def test_files_that_cannot_be_read_are_named(world):
         with pytest.raises(LsproxyError, match=name):
             plan_pool(reactor, "acme", world.config(), lambda: 0.5)
         (world.folder / "away").rename(world.folder / name)
+
+
+def test_what_binds_alike_is_equal(tmp_path):
+    """A license that was not touched binds as before the reload; another one, or other hostids, may not."""
+    file = tmp_path / "acme.lic"
+
+    def bind(text, **settings):
+        file.write_text(text)
+        backend = model.RelayBackend(address=Address("fn-a", 27000), **settings)
+        pool = model.RelayPool(kind="flexnet", license_file=file, backends={"a": backend})
+        plan = plan_pool(reactor, "acme", pool, lambda: 0.5)
+        return plan.places["a"].bind
+
+    licensed = "SERVER fn-a ANY 27000\nVENDOR acme\nFEATURE f acme 1.0 permanent 1 SIGN=0\n"
+    usual = bind(licensed)
+    assert usual is not None
+    assert usual == bind(licensed)
+    assert usual != bind(licensed.replace("ANY", "INTERNET=192.0.2.77"))
+    assert usual != bind(licensed, hostids=(Hostid("hostname", "fn-a"),))

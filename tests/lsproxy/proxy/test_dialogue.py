@@ -1,6 +1,7 @@
 """A session told as a dialogue: what arrives, and what is said, on transports in memory."""
 
 import json
+import struct
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
@@ -28,6 +29,7 @@ class Line:
         self.protocol = protocol
         self.producer = None
         self.is_ended = False
+        self.acknowledged = 0
         protocol.makeConnection(self)
 
     def write(self, data):
@@ -42,6 +44,15 @@ class Line:
 
     def getHost(self):
         return HOST
+
+    def getHandle(self):
+        return self
+
+    def fileno(self):
+        return 0
+
+    def getsockopt(self, *_):
+        return struct.pack("120xQ", self.acknowledged)
 
     def setTcpKeepAlive(self, _on):
         pass
@@ -274,6 +285,21 @@ def test_side_that_never_reads_is_given_up():
     stage.a.line.producer.pauseProducing()
     stage.clock.advance(STALL_SECONDS)
     assert stage.since() == ["client paused", "a aborted"]
+
+
+def test_side_that_reads_slowly_is_kept():
+    """A side that takes a byte within STALL_SECONDS is given as long again, however full it stays."""
+    for side in ("client", "server"):
+        stage = opened()
+        line = stage.client if side == "client" else stage.a.line
+        line.producer.pauseProducing()
+        stage.since()
+        for _ in range(3):
+            line.acknowledged += 1
+            stage.clock.advance(STALL_SECONDS)
+        assert stage.since() == []
+        stage.clock.advance(STALL_SECONDS)
+        assert stage.since() == [f"{line.name} aborted"]
 
 
 def test_server_left_while_it_does_not_read_frees_the_client():

@@ -3,7 +3,9 @@
 import gc
 import weakref
 
+import pytest
 from twisted.internet.task import Clock
+from twisted.logger import globalLogPublisher
 
 from lsproxy.proxy.traffic import MOST_DIALS, SHORTEST_HOLD, Target, Traffic
 
@@ -233,3 +235,39 @@ def test_stop_closes_all_and_says_when_they_are_gone():
     traffic.left(sessions[1])
     assert gone == [None]
     assert clock.getDelayedCalls() == []
+
+
+@pytest.fixture
+def caught():
+    """Failures that are logged meanwhile."""
+    events = []
+
+    def observe(event):
+        if "log_failure" in event:
+            events.append(event)
+
+    globalLogPublisher.addObserver(observe)
+    yield events
+    globalLogPublisher.removeObserver(observe)
+
+
+class Faulty(Sought):
+    """A session whose dials cannot even be begun."""
+
+    def dial(self, target):
+        raise ValueError(target.backend)
+
+
+def test_dial_that_is_not_begun_takes_no_place(caught):
+    """A fault of one session's dial is logged; the places of dials and the sessions behind it are as before."""
+    clock, traffic, _ = started()
+    faulty = [Faulty(traffic) for _ in range(MOST_DIALS + 1)]
+    sound = Sought(traffic)
+    for session in (*faulty, sound):
+        traffic.seek(session)
+    traffic.direct(A)
+    assert sound.dials == ["lic-a"]
+    assert traffic._dials == 1
+    assert len(caught) == len(faulty)
+    clock.advance(traffic.hold)
+    assert all(session.reason for session in faulty)

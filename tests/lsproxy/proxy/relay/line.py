@@ -123,11 +123,12 @@ class Line:
         self.listener = Listener(
             reactor,
             "lmgrd",
-            wrap(endpoint) if wrap else endpoint,
+            endpoint,
             self,
             limits=Limits(**limits),
             record=self.records.append,
             room=room,
+            **({} if wrap is None else {"wrap": wrap}),
         )
         self.port = (await self.listener.start()).getHost().port
         self.traffic.start()
@@ -137,6 +138,7 @@ class Line:
         self.traffic.direct(Target(server.name, PlainDoors({"": self._wrap(endpoint)})))
 
     def client(self, buffer=None):
+        """A client, with so many bytes of room in the kernel for what it has not read."""
         sock = socket.socket()
         if buffer is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
@@ -201,7 +203,8 @@ class Line:
 
     def is_empty(self):
         """Whether nothing is left of any connection."""
-        relays, traffic = self.relays, self.traffic
+        relays, traffic, tally = self.relays, self.traffic, self.listener.tally
         timed = (relays.unanswered, relays.stalled, relays.closing, relays.young)
-        left = [*(one for deadlines in timed for one in deadlines._since), *self.listener._sources]
-        return not (left or traffic.clients or traffic.waiting or traffic._dials or self.listener.connections)
+        left = [*(one for deadlines in timed for one in deadlines._since), *tally.sources]
+        counts = (traffic.clients, traffic.waiting, traffic._dials, tally.connections, tally.prefaces)
+        return not (left or any(counts))

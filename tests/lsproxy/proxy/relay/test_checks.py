@@ -307,15 +307,79 @@ async def test_a_stopped_process_that_closed_before(world):
 
 
 @pytest_twisted.ensureDeferred
-async def test_what_was_learned_can_be_forgotten(world):
-    """After `forget` another server may be there, one that never closes."""
+async def test_an_end_is_no_habit(world):
+    """A server that never closes and then dies under a check is judged by its connect when it is back."""
+    server = await world.serve(Open)
+    checks = checks_of(server.address, timeout=5.0)
+    for _ in range(2):
+        checking = checks.ask()
+        await deferLater(reactor, 0.05)
+        server.connections[-1].transport.loseConnection()
+        assert isinstance(await checking, Passed)
+        assert not checks.lively
+        assert isinstance(await checks.ask(), Passed)
+    both = [checks.ask() for _ in range(2)]
+    await deferLater(reactor, 0.05)
+    for one in server.connections[-2:]:
+        one.transport.loseConnection()
+    for one in both:
+        assert isinstance(await one, Passed)
+    assert not checks.lively
+    await server.is_left()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_cancelled_second_visit(world):
+    """A check that is cancelled amid its second visit leaves nothing behind."""
     server = await world.serve()
-    checks = checks_of(server.address)
-    await checks.ask()
+    checks = checks_of(server.address, timeout=5.0)
+    checking = checks.ask()
     server.kind = Open
-    await reason_of(checks)
-    checks.forget()
-    assert isinstance(await checks.ask(), Passed)
+    checking.addErrback(lambda failure: failure.trap(CancelledError))
+    while len(server.connections) < 1:
+        await deferLater(reactor, 0.001)
+    server.connections[0].transport.loseConnection()
+    await deferLater(reactor, 0.05)
+    assert len(server.connections) == 2
+    checking.cancel()
+    await server.is_left()
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_was_shown_is_remembered(world):
+    """Other checks of the same place know a stopped process by what it showed to these; those of another do not."""
+    process, address = world.serve_apart()
+    former = checks_of(vendor=address)
+    assert former.lively == ()
+    await former.ask()
+    assert len(former.lively) == 1
+    other = await world.serve(Open)
+    elsewhere, asked_else = checks_of(vendor=other.address), checks_of(vendor=address, probe=model.Probe(send=b"hello"))
+    again, heir = checks_of(vendor=address), checks_of(vendor=address)
+    for one in (again, elsewhere, asked_else):
+        one.remember(former.lively)
+    heir.inherit(former)
+    stop(process)
+    for one in (again, heir):
+        assert one.lively == former.lively
+        assert "unlike before" in await reason_of(one)
+    for one in (elsewhere, asked_else):
+        assert one.lively == ()
+        assert isinstance(await one.ask(), Passed)
+
+
+def test_a_sign_by_tls_is_none_without(tmp_path):
+    """What a port shows by TLS, where nobody can end one direction, says nothing of how it is without, and back."""
+    address = Address(LOOPBACK, 9)
+    tls = model.Probe(tls=model.BackendTls(ca=Authority(tmp_path).file))
+    door = {"": client_endpoint(reactor, LOOPBACK, 9)}
+
+    def made(probe, *, is_tls=False):
+        health = model.RelayHealth()
+        return build_checks(reactor, door, {"": address}, probe, health, lambda: 0.0, is_tls=is_tls)
+
+    grounds = [one._ports[0].ground for one in (made(tls), made(model.Probe(), is_tls=True), made(model.Probe()))]
+    assert grounds[0] == grounds[1] != grounds[2]
 
 
 @pytest_twisted.ensureDeferred

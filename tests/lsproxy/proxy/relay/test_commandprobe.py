@@ -7,6 +7,7 @@ import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.task import deferLater
 
+from lsproxy.commands import all_ended
 from lsproxy.config import model
 from lsproxy.net.address import Address
 from lsproxy.proxy.relay.commandprobe import CommandProbe, Ill, Unknown, Well
@@ -66,6 +67,7 @@ def command(tmp_path):
     yield make
     for one in made:
         one.probe.stop()
+    pytest_twisted.blockon(all_ended())
 
 
 @pytest_twisted.ensureDeferred
@@ -82,13 +84,66 @@ async def test_a_command_that_passes(command):
 
 @pytest_twisted.ensureDeferred
 async def test_a_command_that_fails_at_first(command):
-    """A first run that fails decides too, and is repeated at once `fall` times in all."""
+    """A first run that fails is repeated at once, and decides when `fall` runs have failed."""
     one = command().says("echo 'Cannot connect to license server'; exit 7")
     one.start()
     assert await one.until(Ill) == Ill("/bin/sh ended with status 7: Cannot connect to license server")
-    await one.has_run(3)
+    assert len(one.runs) == 3
     await deferLater(reactor, 0.1)
     assert (len(one.runs), one.changes) == (3, 1)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_first_failure_is_no_verdict(command):
+    """A first run that fails, as the one of a server in use may, does not count when the next one passes."""
+    one = command().says("exit 1")
+    one.says(f"[ $(wc -l < {one.log}) -gt 1 ]")
+    one.start()
+    await one.until(Well)
+    assert (len(one.runs), one.changes) == (2, 1)
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_verdict_is_inherited(command):
+    """A probe by the same command goes on with the verdict, and runs when the former one would have."""
+    former = command(command_interval=0.5).says("exit 0")
+    former.start()
+    await former.until(Well)
+    heir = command(command_interval=0.5, command_timeout=1.0)
+    heir.probe.inherit(former.probe)
+    former.probe.stop()
+    assert heir.probe.verdict == Well()
+    heir.start()
+    await deferLater(reactor, 0.1)
+    assert len(heir.runs) == 1
+    await heir.has_run(2)
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_unfinished_run_is_made_anew(command):
+    """A run that is ended with the former probe is begun again at once."""
+    former = command(command_interval=0.1).says("exit 0")
+    former.start()
+    await former.until(Well)
+    former.says("exec sleep 60")
+    await former.has_run(2)
+    heir = command(command_interval=60.0).says("exit 0")
+    heir.probe.inherit(former.probe)
+    former.probe.stop()
+    heir.start()
+    await heir.has_run(3, seconds=1.0)
+    assert heir.probe.verdict == Well()
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_verdict_of_another_command_says_nothing(command):
+    """Where the command or what it is to print has changed, nothing is inherited."""
+    former = command().says("exit 0")
+    former.start()
+    await former.until(Well)
+    heir = command(command_expect="UP")
+    heir.probe.inherit(former.probe)
+    assert heir.probe.verdict == Unknown()
 
 
 @pytest_twisted.ensureDeferred
@@ -154,6 +209,7 @@ async def test_a_command_that_is_not_there():
     """A program that cannot be started is ill, with that reason."""
     probe = CommandProbe(reactor, model.Probe(command=("/nowhere/lmutil",)), Address("fn-a", 27000), 3, lambda: 0.0)
     probe.start(lambda: None)
+    await deferLater(reactor, 0.05)
     assert isinstance(probe.verdict, Ill)
     assert probe.verdict.reason.startswith("/nowhere/lmutil cannot be started: it is not there")
     probe.stop()

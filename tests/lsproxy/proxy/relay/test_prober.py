@@ -70,7 +70,6 @@ class Checks:
         self.command = command
         self.asked = []
         self.cancelled = []
-        self.forgotten = 0
         self.always = None
 
     def ask(self):
@@ -79,9 +78,6 @@ class Checks:
         if self.always is not None:
             self.asked[-1].callback(self.always)
         return self.asked[-1]
-
-    def forget(self):
-        self.forgotten += 1
 
     def end(self, number, result):
         self.asked[number].callback(result)
@@ -281,15 +277,43 @@ def test_a_fault_of_whoever_is_told():
 
 
 def test_started_again():
-    """Started again, it begins at once and knows nothing of what was."""
+    """Started again, it begins at once."""
     clock, checks, heard, prober = probing(always=REFUSED)
     prober.stop()
     checks.always = Passed(0.1)
     prober.start()
     prober.start()
     clock.advance(0)
-    assert (checks.count, checks.forgotten) == (2, 2)
+    assert checks.count == 2
     assert heard.said == [("vendor: refused", True), "passed"]
+
+
+def test_started_with_what_is_known():
+    """It goes on from the health it is told: one that was up is up after a failed check, and looked at soon."""
+    clock, checks, heard, prober = probing(always=REFUSED)
+    prober.stop()
+    heard.health = Up(1)
+    prober.start(Up(1))
+    clock.advance(0)
+    assert (checks.count, heard.health) == (2, Up(2))
+    clock.advance(0.01)
+    assert (checks.count, heard.health) == (3, Down())
+
+
+def test_a_command_that_is_known_to_be_well_goes_on():
+    """With a verdict from before, checks count from the first one on, and the command is run all the same."""
+    command = Command()
+    command.verdict = Well()
+    _, _, heard, _ = probing(command, always=Passed(0.1))
+    assert (heard.said, command.starts) == (["passed"], 1)
+
+
+def test_one_that_is_not_known_is_down_after_fall_failures():
+    """From the start on, a single failed check brings nobody down; refusals follow each other at once."""
+    clock, checks, heard, _ = probing(always=REFUSED)
+    assert heard.health == Unchecked(1)
+    clock.pump([0.01, 0.01])
+    assert (checks.count, heard.health) == (3, Down())
 
 
 def test_stopped_by_what_it_says():

@@ -8,9 +8,13 @@ from pathlib import Path
 
 import pytest
 import pytest_twisted
+from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
+from lsproxy.net.endpoints import client_endpoint
+from lsproxy.proxy.doors import PlainDoors
 from lsproxy.proxy.relay.relay import KEPT_BYTES
+from lsproxy.proxy.traffic import Target
 from tests.lsproxy.proxy.relay.line import Line, Peer
 
 MIB = 1 << 20
@@ -358,6 +362,26 @@ async def test_new_target_moves_who_can_be_moved(line):
 
 
 @pytest_twisted.ensureDeferred
+async def test_port_that_is_gone(line):
+    """Clients of a port that a reload has renamed are reset, and take no place of those of other ports."""
+    line.traffic.halt("all are down", is_hopeless=False)
+    clients = [line.client() for _ in range(3)]
+    clients[0].send(b"hello")
+    await line.until(lambda: line.traffic.waiting == 3)
+    endpoint = client_endpoint(reactor, "127.0.0.1", line.a.port)
+    line.traffic.direct(Target("fn-a", PlainDoors({"vendor": endpoint})))
+    for client in clients:
+        assert await line.ended(client) == "RST"
+    await line.recorded(3)
+    assert {record.ended for record in line.records} == {"lsproxy"}
+    line.serve(line.b)
+    served = line.client()
+    served.send(b"hello")
+    await line.received(await line.accepted(line.b), b"hello")
+    assert line.traffic._dials == 0
+
+
+@pytest_twisted.ensureDeferred
 async def test_stop_closes_cleanly(line):
     """At the daemon's stop clients and servers get what was said to them, and an EOF."""
     client, served = await line.pair()
@@ -446,6 +470,30 @@ async def test_slow_reader_is_not_a_stalled_one(line):
         client.poll(most=400_000)
         await line.turns(0.01)
     assert line.records == []
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("ways", [("down",), ("up",), ("down", "up")])
+async def test_slow_readers_are_not_stalled_ones(line, ways):
+    """Who takes a little all the time keeps the connection, however full it is meanwhile, one way or both."""
+    line.relays.stalled.seconds = 0.3
+    client, served = await line.pair()
+    relay = next(iter(line.traffic._sessions))
+    sources = {"down": (served, client), "up": (client, served)}
+    full = {"down": 0, "up": 0}
+    end = reactor.seconds() + 1.2
+    while reactor.seconds() < end:
+        for way in ways:
+            source, sink = sources[way]
+            sink.is_keeping = False
+            for _ in range(16):
+                source.send(b"x" * 262_144)
+            sink.poll(most=40_000)
+        full["down"] += relay._is_client_full
+        full["up"] += relay._leg.is_full
+        await line.turns(0.01)
+    assert line.records == []
+    assert all(full[way] > 50 for way in ways)
 
 
 # --- clients that go ------------------------------------------------------------------------

@@ -77,7 +77,7 @@ async def with_tls_listener(lines, identity):
     line = Line()
     lines.append(line)
     tls = server_tls(*identity)
-    await line.listen(lambda endpoint: wrap_server(reactor, endpoint, tls))
+    await line.listen(lambda endpoint, _: wrap_server(reactor, endpoint, tls))
     line.serve(line.a)
     return line
 
