@@ -106,7 +106,8 @@ def check(config: Path) -> None:
 
     Example: licserver check -c /etc/licserver/licserver.yaml
     """
-    from licserver.daemon import check_journal, check_license  # noqa: PLC0415 slow to load
+    from licserver.config import shortcomings  # noqa: PLC0415 slow to load
+    from licserver.daemon import check_journal, check_license  # noqa: PLC0415 as above
 
     loaded = _load(config)
     problems = check_license(loaded)
@@ -116,6 +117,8 @@ def check(config: Path) -> None:
     if problems:
         sys.exit(2)
     click.echo(f"{config}: {loaded.name} of {loaded.server_name} can be started")
+    for sentence in shortcomings(loaded):
+        click.echo(f"note: {sentence}")
 
 
 @commands.command()
@@ -286,14 +289,14 @@ def ask_running(
 
     loaded = None if config is None else _load(config)
     address = _address(server, loaded)
-    ca = None
     if loaded is not None:
         token_file = token_file or loaded.token_file
-        ca = None if loaded.listen.tls is None else loaded.listen.tls.certificate
     if needs_token and token_file is None:
         raise click.UsageError("an operator token is needed: --token-file FILE, or -c FILE with a token_file in it")
     token = None if token_file is None or not needs_token else read_secret(token_file)
-    return ask(address, request, token, ca, () if loaded is None else loaded.listen.accept_proxy_protocol)
+    if loaded is None:
+        return ask(address, request, token, None)
+    return ask(address, request, token, loaded.listen.tls, loaded.listen.accept_proxy_protocol)
 
 
 def _address(server: str | None, loaded: "LicserverConfig | None") -> "Address":

@@ -33,6 +33,8 @@ from lsproxy.net.address import Address
 
 STATE_FOLDER = Path("/var/lib/licserver")
 
+_QUORATE = 3
+
 _SQLITE: Leaf = get_args(Database)[1].extra["leaf"]
 
 
@@ -53,6 +55,20 @@ Ttl = Annotated[float, Meta(gt=0, le=60)]
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 
 
+class ListenTls(ServerTls, frozen=True, kw_only=True):
+    """
+    TLS where seats are served. `ca` signs the certificates of all servers of the name, by which they know each other;
+    None: they all have this `certificate`.
+    """
+
+    ca: ReadableFile | None = None
+
+    @property
+    def trusted(self) -> Path:
+        """The certificates in which this server trusts when it, or a command, asks a server of its name."""
+        return self.ca or self.certificate
+
+
 class Listen(msgspec.Struct, frozen=True, kw_only=True):
     """
     Where seats are served; written as an address alone, or as `{address: …, tls: {…}}`. Connections from the networks
@@ -62,7 +78,7 @@ class Listen(msgspec.Struct, frozen=True, kw_only=True):
     shorthand: ClassVar = "address"
 
     address: ListenAddress
-    tls: ServerTls | None = None
+    tls: ListenTls | None = None
     accept_proxy_protocol: tuple[AddressRange, ...] = ()
 
 
@@ -70,13 +86,15 @@ class Redundancy(msgspec.Struct, frozen=True, kw_only=True):
     """
     `single`: one server. `duplicate`: any server of the name that the license binds may take it. `pair`: a primary,
     and a redundant server that may serve in its place for the license's takeover limit, lowered here by
-    `takeover_limit_hours`; the primary in control for `restore_after_minutes` makes the limit whole again.
+    `takeover_limit_hours`; the primary in control for `restore_after_minutes` makes the limit whole again. Of a
+    `triad`, three servers, the one with the lowest `priority` takes a free name; it is by default the place of
+    its SERVER line.
     """
 
     shorthand: ClassVar = "scheme"
-    not_built: ClassVar = ("priority",)
 
-    scheme: Annotated[Literal["single", "duplicate", "pair"], Meta(extra={"not_built": ("triad",)})] = "single"
+    scheme: Literal["single", "duplicate", "pair", "triad"] = "single"
+    priority: Annotated[int, Meta(ge=1, le=3)] | None = None
     takeover_limit_hours: Annotated[float, Meta(gt=0, le=10_000)] | None = None
     restore_after_minutes: Annotated[float, Meta(ge=15, le=10_080)] = 15.0
 
@@ -156,9 +174,23 @@ def check(config: LicserverConfig) -> Iterator[Finding]:
     yield from ask(_token_stays_private, config)
     yield from ask(_advertised_address_is_one, config)
     yield from ask(_limit_is_of_a_pair, config)
+    yield from ask(_priority_is_of_a_triad, config)
     yield from ask(_hostids_of_the_machine_are_not_declared, config)
     yield from ask(_etcd_is_reached_one_way, config)
     yield from ask(_password_stays_private, config)
+
+
+def shortcomings(config: LicserverConfig) -> Iterator[str]:
+    """What `config`, which holds, does not give although its scheme promises it; a sentence each."""
+    place: Path | EtcdPlace = config.journal
+    if config.redundancy.scheme != "triad":
+        return
+    if isinstance(place, Path):
+        lost = "a triad with its journal in SQLite stands on one host and is lost with it"
+        yield f"{lost}; on three hosts the journal is in etcd, with a member on each"
+    elif len(place.members) < _QUORATE:
+        named = f"{place} names {len(place.members)} of etcd's members"
+        yield f"{named}; a triad that outlives the loss of any one host has three, one on each"
 
 
 def _trust_outlasts_heartbeat(config: LicserverConfig) -> Iterator[Finding]:
@@ -193,6 +225,13 @@ def _limit_is_of_a_pair(config: LicserverConfig) -> Iterator[Finding]:
         if redundancy.scheme != "pair" and getattr(redundancy, key) != getattr(Redundancy(), key):
             sentence = f"is for a pair, and the scheme is {redundancy.scheme}: set scheme to pair, or remove it"
             yield Finding(("redundancy", key), sentence)
+
+
+def _priority_is_of_a_triad(config: LicserverConfig) -> Iterator[Finding]:
+    redundancy = config.redundancy
+    if redundancy.scheme != "triad" and redundancy.priority is not None:
+        sentence = f"is for a triad, and the scheme is {redundancy.scheme}: set scheme to triad, or remove it"
+        yield Finding(("redundancy", "priority"), sentence)
 
 
 def _etcd_is_reached_one_way(config: LicserverConfig) -> Iterator[Finding]:

@@ -195,7 +195,9 @@ class Service:
         if own is None:
             return endpoint
         return tls.wrap_client(
-            self._reactor, endpoint, tls.client_tls(parse_address(member.address).host, own.certificate)
+            self._reactor,
+            endpoint,
+            tls.client_tls(parse_address(member.address).host, own.trusted, own.certificate, own.key),
         )
 
     def _reread(self) -> None:
@@ -249,7 +251,8 @@ def load_licenses(config: LicserverConfig) -> Licenses:
 def _wanted(config: LicserverConfig) -> Wanted:
     given = config.registered
     registered = None if given is None else Registered(given.name, str(given.primary), given.hostids)
-    return Wanted(config.redundancy.scheme, config.redundancy.takeover_limit_hours, registered=registered)
+    redundancy = config.redundancy
+    return Wanted(redundancy.scheme, redundancy.takeover_limit_hours, redundancy.priority, registered)
 
 
 def _outfit(config: LicserverConfig) -> Outfit:

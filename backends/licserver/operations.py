@@ -199,4 +199,5 @@ class Operations:
         return f"{server.licenses.path} differs from the license in force; `reread` puts it in force"
 
     def _notices(self) -> list[Notice]:
-        return [Notice("license", self._noted)] if self._noted else []
+        said = {"license": self._noted, "twin": self._server.twin}
+        return [Notice(code, sentence) for code, sentence in said.items() if sentence]

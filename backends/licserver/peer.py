@@ -18,12 +18,13 @@ from twisted.internet.error import (
     ConnectionRefusedError,  # noqa: A004 Twisted's name
     DNSLookupError,
     TCPTimedOutError,
+    TimeoutError,  # noqa: A004 as above
 )
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 
-from licserver.core.role import Answer, Answered, Silent, StoodDown
+from licserver.core.role import Answer, Answered, Silent, StoodDown, Unasked
 from licserver.journal.interface import Member
 from lsproxy.net.tls import HandshakeError
 from lsproxy.seat.lines import REPLY_LIMIT, LineSplitter
@@ -88,7 +89,7 @@ class Peers:
             return StoodDown()
         return Answered("refuses", reply.message)
 
-    async def _ask(self, member: Member, requests: list[dict[str, object]]) -> Silent | Answered | Said:
+    async def _ask(self, member: Member, requests: list[dict[str, object]]) -> Silent | Answered | Unasked | Said:
         """One that is silent is asked again if this process was held up itself: the answer may be there by now."""
         asked_at = self._reactor.seconds()
         reply = await self._ask_once(member, requests)
@@ -96,7 +97,7 @@ class Peers:
             return await self._ask_once(member, requests)
         return reply
 
-    async def _ask_once(self, member: Member, requests: list[dict[str, object]]) -> Silent | Answered | Said:
+    async def _ask_once(self, member: Member, requests: list[dict[str, object]]) -> Silent | Answered | Unasked | Said:
         asking = _Asking(requests)
         connecting = self._connect(member).connect(Factory.forProtocol(lambda: asking))
         is_alive = False
@@ -111,13 +112,13 @@ class Peers:
             if is_alive:
                 return Answered("refuses", f"it answers, but was not done after {self._patience:g} s")
             return Silent()
-        except (ConnectionRefusedError, TCPTimedOutError, ConnectionClosed, ConnectingCancelledError):
+        except (ConnectionRefusedError, TCPTimedOutError, TimeoutError, ConnectionClosed, ConnectingCancelledError):
             if is_alive:
                 return Answered("refuses", "it answers, but closed the connection before it was done")
             return Silent()
         except (ConnectError, DNSLookupError) as problem:
             # The fault may be on this side (no port or route left): that says nothing about the holder.
-            return Answered("refuses", f"it cannot be asked from here: {problem}")
+            return Unasked(str(problem))
         finally:
             asking.give_up()
 

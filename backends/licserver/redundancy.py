@@ -13,7 +13,7 @@ from twisted.logger import Logger
 
 from licserver.core.desk import Desk, Moment
 from licserver.core.limit import TakeoverLimit
-from licserver.core.scheme import Misfit, Primary, Redundant, Role
+from licserver.core.scheme import Misfit, Primary, Redundant, Role, TriadMember
 from licserver.core.takeover_news import Block, Warn, sentence
 from licserver.licenses import LicenseRefused, Licenses
 from lsproxy.license.activation import NONCE_BYTES
@@ -125,6 +125,9 @@ class Redundancy:
                 return {"scheme": scheme, "role": "redundant", "primary": primary, "fault": self.fault}
             case Misfit():
                 return {"scheme": scheme, "role": "none", "primary": None, "fault": self.fault}
+            case TriadMember(priority):
+                member = {"role": "triad", "priority": priority}
+                return {"scheme": scheme, **member, "primary": None, "fault": self.fault}
             case _:
                 return {"scheme": scheme, "role": scheme, "primary": None}
 

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
-from licserver.config import LicserverConfig, load_config
+from licserver.config import LicserverConfig, ListenTls, load_config
 from licserver.daemon import load_licenses, own_hostids
 from licserver.errors import LicserverError
 from licserver.licenses import LicenseRefused
@@ -39,15 +39,15 @@ class NotRegistered(LicserverError):
 
 
 class Primary(msgspec.Struct, frozen=True):
-    """The server at `address`, asked over TLS where there is a `ca`, with the operator's `token`."""
+    """The server at `address`, asked over TLS where there is a `tls`, with the operator's `token`."""
 
     address: Address
     token: str
-    ca: Path | None
+    tls: ListenTls | None
 
     def ask(self, **request: Any) -> dict[str, Any]:
         """As `remote.ask`."""
-        return ask(self.address, request, self.token, self.ca)
+        return ask(self.address, request, self.token, self.tls)
 
 
 def register(
@@ -60,15 +60,15 @@ def register(
     """
     before = load_config(file) if file.exists() else None
     name = file.stem if before is None else before.name
-    ca = None if before is None or before.listen.tls is None else before.listen.tls.certificate
-    if ca is None and not is_loopback(address):
+    tls = None if before is None else before.listen.tls
+    if tls is None and not is_loopback(address):
         raise NotRegistered(
             f"{address} is on another host, where the operator token needs TLS: write {file} first, with "
             "`listen: {address: …, tls: {certificate: FILE, key: FILE}}` and a certificate for both servers"
         )
-    primary = Primary(address, read_secret(token_file), ca)
+    primary = Primary(address, read_secret(token_file), tls)
     here = listen or (DEFAULT_LISTEN if before is None else before.listen.address)
-    _refuse_active(here, name, ca)
+    _refuse_active(here, name, tls)
     _check_status(primary.ask(op="status"), primary, before, wall)
     reached_at = before.advertise if before is not None and listen is None else here
     told = primary.ask(op="register", name=name, address=str(reached_at), hostids=_hostids(before))
@@ -86,11 +86,11 @@ def unregister(file: Path) -> str:
     if config.token_file is None:
         raise NotRegistered(f"{file}: without a token_file the primary cannot be told")
     token = read_secret(config.token_file)
-    ca = None if config.listen.tls is None else config.listen.tls.certificate
+    tls = config.listen.tls
     if config.registered is None:
-        Primary(config.listen.address, token, ca).ask(op="unregister")
+        Primary(config.listen.address, token, tls).ask(op="unregister")
         return f"{config.name} has no registered redundant server any more"
-    Primary(config.registered.primary, token, ca).ask(op="unregister", name=config.name)
+    Primary(config.registered.primary, token, tls).ask(op="unregister", name=config.name)
     _replace(file, with_settings(file.read_text(), {"registered": None}))
     return f"{config.name} is not the redundant server of {config.registered.name} any more; stop it if it runs"
 
@@ -109,10 +109,10 @@ def with_settings(text: str, settings: Mapping[str, str | None]) -> str:
     return "\n".join([*kept, ""])
 
 
-def _refuse_active(here: Address, name: str, ca: Path | None) -> None:
+def _refuse_active(here: Address, name: str, tls: ListenTls | None) -> None:
     asked = Address("127.0.0.1", here.port) if is_wildcard(here) else here
     try:
-        status = ask(asked, {"op": "status"}, None, ca)
+        status = ask(asked, {"op": "status"}, None, tls)
     except Unreachable:
         return
     if status["backend"] != name:

@@ -3,11 +3,11 @@
 import socket
 import ssl
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
+from licserver.config import ListenTls
 from licserver.errors import LicserverError
 from lsproxy.net.address import Address
 from lsproxy.net.network import Network
@@ -29,13 +29,13 @@ def ask(
     address: Address,
     request: dict[str, Any],
     token: str | None,
-    ca: Path | None,
+    tls: ListenTls | None,
     announced_from: Sequence[Network] = (),
 ) -> dict[str, Any]:
     """
     The reply to `request`, a dict as in docs/protocol.md without its id, on an
-    operator's connection where there is a `token`, over TLS where there is a `ca`. From the networks
-    `announced_from` the server wants a PROXY protocol header first.
+    operator's connection where there is a `token`, over TLS where the servers of the name have `tls`. From the
+    networks `announced_from` the server wants a PROXY protocol header first.
 
     Raises Unreachable, or Declined with the server's own sentence.
     """
@@ -43,21 +43,24 @@ def ask(
     if token is not None:
         requests.insert(0, {"op": "hello", "token": token, "id": 1})
     try:
-        with _connect(address, ca, announced_from) as connection:
+        with _connect(address, tls, announced_from) as connection:
             connection.sendall(b"".join(msgspec.json.encode(one) + b"\n" for one in requests))
             return _reply(connection, address)
     except OSError as problem:
         raise Unreachable(f"no license server answers at {address}: {problem}") from problem
 
 
-def _connect(address: Address, ca: Path | None, announced_from: Sequence[Network]) -> socket.socket:
+def _connect(address: Address, tls: ListenTls | None, announced_from: Sequence[Network]) -> socket.socket:
     connection = socket.create_connection((address.host, address.port), timeout=SECONDS)
     own = connection.getsockname()[0]
     if any(network.covers(own) for network in announced_from):
         connection.sendall(LOCAL_HEADER)
-    if ca is None:
+    if tls is None:
         return connection
-    return ssl.create_default_context(cafile=str(ca)).wrap_socket(connection, server_hostname=address.host)
+    context = ssl.create_default_context(cafile=str(tls.trusted))
+    if tls.client_ca is not None:
+        context.load_cert_chain(tls.certificate, tls.key)
+    return context.wrap_socket(connection, server_hostname=address.host)
 
 
 def _reply(connection: socket.socket, address: Address) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from licserver.connection import Connection
 from licserver.core import role
 from licserver.core.desk import Desk, Moment, Saying, Says, Shut
 from licserver.core.ledger import Ledger
-from licserver.core.scheme import Redundant
+from licserver.core.scheme import Redundant, head_start
 from licserver.core.sessions import Terms
 from licserver.errors import LicserverError
 from licserver.journal.interface import Claim, ClaimMoved, Journal, JournalError, Member, StaleEpoch
@@ -90,6 +90,7 @@ class Server:
         )
         self.tenure: Tenure | None = None
         self.members: Sequence[tuple[Member, bool]] = ()
+        self.twin = ""
         self._partner = Partner(
             reactor,
             peers,
@@ -255,6 +256,7 @@ class Server:
             is_dead=self.journal.holder_is_dead(claim),
             answers=answers,
             ended=ended,
+            is_lapsed=not self.redundancy.outfit.is_journal_here and now - self._standby.changed_at >= self._ttl,
         )
 
     async def _serve(self, claim: Claim, judged: Claim, reason: str) -> int | role.Refuse:
@@ -313,6 +315,8 @@ class Server:
         return self.licenses.text_to_bring(ledger.license_text, ledger.license_file, is_unconfirmed)
 
     def _why_not(self, claim: Claim) -> str:
+        if self.twin:
+            return self.twin
         try:
             self._license_to_bring(claim)
         except LicenseRefused as refused:
@@ -386,8 +390,8 @@ class Server:
             is_dead = self.journal.holder_is_dead(claim)
         except JournalError:  # out of descriptors, it cannot be looked at
             is_dead = False
-        waits = self._standby.is_unconfirmed(claim) and isinstance(self.redundancy.role, Redundant)
-        return role.is_free(claim, me.name, me.instance, unchanged, is_dead, self._ttl, waits=waits)
+        waits = head_start(self.redundancy.role, self._ttl, is_new=self._standby.is_unconfirmed(claim))
+        return role.is_free(claim, me.name, me.instance, unchanged, is_dead, self._ttl, waits)
 
     def _tried(self, outcome: role.Refuse | int) -> None:
         if isinstance(outcome, role.Refuse):
@@ -404,11 +408,33 @@ class Server:
             self.members = await self.journal.members()
         except JournalError as problem:
             log.warn("the list of members cannot be read: {problem}", problem=problem)
+        else:
+            await self._stay_listed()
         self._operations.note_license()
         if isinstance(self.redundancy.role, Redundant):
             self._partner.watch()
         else:
             self._partner.stop()
+
+    async def _stay_listed(self) -> None:
+        """
+        A name that runs is refused at the start; but both may have started at once, or one could not be seen then.
+        The list has the one that joined last; when that is gone, the other one stands in it again.
+        """
+        me, before = self.identity.member, self.twin
+        twins = [one for one, is_running in self.members if is_running and one.name == me.name]
+        twin = next((one for one in twins if one.instance != me.instance), None)
+        self.twin = ""
+        if twin is not None:
+            where = f"as process {twin.process.pid} at {twin.address}"
+            self.twin = f"{me.name} was started twice, the other one runs {where}; stop one of the two"
+            if not before:
+                log.error("{sentence}", sentence=self.twin)
+        elif not self._is_stopping and me.instance not in {one.instance for one, _ in self.members}:
+            try:
+                await self.journal.join(me)
+            except JournalError as problem:
+                log.warn("the list of members cannot be written: {problem}", problem=problem)
 
     # --- what it is ------------------------------------------------------------
 

@@ -147,9 +147,12 @@ class Backend:
         return self._part in {"primary", "redundant"}
 
     @property
-    def is_redundant(self) -> bool:
-        """Whether it said that it serves in a primary's place only, for as long as its limit allows."""
-        return self._part == "redundant"
+    def precedence(self) -> int:
+        """The lower, the sooner it is chosen: a primary before its redundant server, a triad by priority."""
+        if self._part == "redundant":
+            return 1
+        priority = None if self._status is None else self._status.redundancy.get("priority")
+        return priority if isinstance(priority, int) else 0
 
     @property
     def _part(self) -> object:

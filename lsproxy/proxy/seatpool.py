@@ -192,8 +192,8 @@ class SeatPool(Pool):
         )
 
     def candidates(self) -> list[Candidate]:
-        """The facts on the backends, in order of preference; a redundant server comes after its primary."""
-        return [backend.candidate() for backend in sorted(self.backends.values(), key=lambda each: each.is_redundant)]
+        """The facts on the backends, in order of preference; by what they say of it, then as they are configured."""
+        return [backend.candidate() for backend in sorted(self.backends.values(), key=lambda each: each.precedence)]
 
     def _judge_once(self) -> None:
         reports = {b.name: b.report for b in self.backends.values() if b.is_answering and b.report is not None}

@@ -1,7 +1,7 @@
 """
 `make bench`: the figures of docs/performance.md, measured now, beside HAProxy before the same pair in the same run.
 
-`python -m tests.bench NAME…` takes only some: kills, hangs, rates, roundtrips, idle, help, relay.
+`python -m tests.bench NAME…` takes only some: kills, hangs, rates, roundtrips, idle, help, relay, etcd.
 """
 
 import platform
@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.bench import failover, idle, relay, throughput
+from tests.bench import etcd, failover, idle, relay, throughput
 from tests.bench.rig import Rig, compile_load
 from tests.faults.system import COMMANDS
 
@@ -103,12 +103,15 @@ PARTS: dict[str, Callable[[Rig, Path], Iterator[Row]]] = {
 }
 
 
+OTHER_RIGS: dict[str, Callable[[], Iterator[Row]]] = {"relay": relay.rows, "etcd": etcd.rows}
+
+
 def main() -> None:
     """Print the table as it grows."""
     print(f"Python {platform.python_version()}, {platform.machine()}, 2 processors shared with the load\n")
     print("| what | bound | measured |\n|---|---|---|", flush=True)
-    for name in sys.argv[1:] or [*PARTS, "relay"]:
-        for what, bound, measured in relay.rows() if name == "relay" else _rows(name):
+    for name in sys.argv[1:] or [*PARTS, *OTHER_RIGS]:
+        for what, bound, measured in OTHER_RIGS[name]() if name in OTHER_RIGS else _rows(name):
             print(f"| {what} | {bound} | {measured} |", flush=True)
 
 

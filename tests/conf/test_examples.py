@@ -22,6 +22,18 @@ CONF = Path(__file__).parents[2] / "conf"
 # One name, one command: licservers first, the proxy before them last.
 COMMAND_OF = {"licserver-a.yaml": "licserver", "licserver-b.yaml": "licserver", "lsproxy.yaml": "lsproxy"}
 PAIR = {"pair-primary.yaml": "licserver", "pair-redundant.yaml": "licserver"}
+SINGLE = {"single.yaml": "licserver"}
+PAIR_ON_HOSTS = {
+    "pair-primary-etcd.yaml": "licserver",
+    "pair-redundant-etcd.yaml": "licserver",
+    "pair-lsproxy-etcd.yaml": "lsproxy",
+}
+TRIAD = {
+    "triad-1.yaml": "licserver",
+    "triad-2.yaml": "licserver",
+    "triad-3.yaml": "licserver",
+    "triad-lsproxy.yaml": "lsproxy",
+}
 
 
 class Site:
@@ -38,8 +50,12 @@ class Site:
             path = self.folder / name
             text = path.read_text()
             text = re.sub(r"(?<=[ /])/?(var/lib|run)/(?=licserver|lsproxy)", rf"{folder}/\1/", text)
-            path.write_text(re.sub(r'(?<=:)27\d{3}(?=")', self._port, text))
+            path.write_text(self.moved(text))
         self.children = {}
+
+    def moved(self, text):
+        """A configuration with this site's ports."""
+        return re.sub(r'(?<=:)27\d{3}(?=")', self._port, text)
 
     def _port(self, match):
         return str(self.ports.setdefault(match[0], free_port()))
@@ -71,9 +87,8 @@ class Site:
                 child.signal(signal.SIGKILL)
 
 
-def unpacked(folder, commands, license_example):
-    """The files that the comments ask for, made by the commands that they name."""
-    made = Site(folder, commands)
+def unpacked(made, license_example):
+    """The site `made` with the files that the comments ask for, made by the commands that they name."""
     example = made.folder / license_example
     hostid = next(line for line in made.run("licserver", "hostid").split() if line.lower().startswith("hostname="))
     example.write_text(example.read_text().replace("HOSTNAME=license-host", hostid))
@@ -87,7 +102,7 @@ def unpacked(folder, commands, license_example):
 @pytest.fixture
 def site(tmp_path):
     """Two servers and lsproxy before them."""
-    made = unpacked(tmp_path, COMMAND_OF, "acme.lic.example")
+    made = unpacked(Site(tmp_path, COMMAND_OF), "acme.lic.example")
     made.run("lsproxy", "token", "add", "ops", "--role", "viewer", "-c", "lsproxy.yaml")
     made.run("licserver", "init", "-c", "licserver-a.yaml")
     yield made
@@ -119,9 +134,28 @@ def test_the_examples_serve_a_seat(site):
     assert set(site.stop().values()) == {0}
 
 
+def test_the_single_server_serves_a_seat(tmp_path):
+    """One server by itself; a seat outlives its restart."""
+    site = unpacked(Site(tmp_path, SINGLE), "acme.lic.example")
+    site.run("licserver", "init", "-c", "single.yaml")
+    site.run("licserver", "check", "-c", "single.yaml")
+    try:
+        site.start("single.yaml")
+        wait_for(lambda: status_of(site, "single.yaml"), "it runs")
+        with LicenseClient(f"{site.ports['27101']}@127.0.0.1", user="alice") as client, client.checkout("cad") as seat:
+            site.children["single.yaml"].kill()
+            site.start("single.yaml")
+            client.checkout("mesh").checkin()
+            wait_for(lambda: seat.is_trusted, "the seat is vouched for again")
+            seat.check()
+    finally:
+        ended = site.stop()
+    assert set(ended.values()) == {0}
+
+
 def test_the_pair_serves_a_seat(tmp_path):
     """A primary and its redundant server: a seat outlives the primary, which gets its name back."""
-    site = unpacked(tmp_path, PAIR, "pair.lic.example")
+    site = unpacked(Site(tmp_path, PAIR), "pair.lic.example")
     site.run("licserver", "init", "-c", "pair-primary.yaml")
     try:
         for name in PAIR:
@@ -155,5 +189,8 @@ def test_no_example_is_left_unrun():
     assert {path.name for path in CONF.glob("*.yaml")} == {
         *COMMAND_OF,
         *PAIR,
+        *SINGLE,
+        *PAIR_ON_HOSTS,
+        *TRIAD,
         *(f"{kind}.yaml" for kind in RELAY_KINDS),
     }

@@ -56,7 +56,8 @@ class System:
     """
     See the module. `before` stands before every command of a server (to put it
     into a namespace), `environment` beside the test's own. Of a pair the first of
-    `names` is the primary, and the second may serve for `takeover_hours` in its place.
+    `names` is the primary, and the second may serve for `takeover_hours` in its place;
+    of a triad, three names, the first comes first.
     """
 
     def __init__(
@@ -102,10 +103,10 @@ class System:
 
     def license_text(self, features: Mapping[str, int], hostid: str = f"HOSTNAME={socket.gethostname()}") -> str:
         """A license for that host, signed by this system's vendor."""
-        is_pair = self.redundancy == "pair"
-        limit = f" TAKEOVER={self.takeover_hours:g}" if is_pair else ""
+        limit = f" TAKEOVER={self.takeover_hours:g}" if self.redundancy == "pair" else ""
         lines = [f"INCREMENT {feature} acme 2027.0 permanent {count}{limit}" for feature, count in features.items()]
-        servers = [f"SERVER {name} {hostid}" for name in (self.names if is_pair else ["licenses"])]
+        hosts = self.names if self.redundancy in {"pair", "triad"} else ["licenses"]
+        servers = [f"SERVER {name} {hostid}" for name in hosts]
         text = "\n".join([*servers, "VENDOR acme", *lines, ""])
         return sign(text, "acme.lic", self._vendor)
 
@@ -118,7 +119,7 @@ class System:
         return self.folder / "acme.lic"
 
     def configure(self, name: str, **changes: Any) -> Path:
-        """The configuration file of a server, written with `changes` to the usual."""
+        """The configuration file of a server, written with `changes` to the usual; None leaves a key out."""
         host, port = self.addresses[name]
         usual = {
             "name": name,
@@ -133,7 +134,7 @@ class System:
             **self.terms,
         }
         path = self.folder / f"{name}.yaml"
-        path.write_text(json.dumps({**usual, **changes}))
+        path.write_text(json.dumps({key: said for key, said in {**usual, **changes}.items() if said is not None}))
         return path
 
     def add_server(self, name: str, host_name: str = "") -> Child:

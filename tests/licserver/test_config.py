@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from licserver.config import Etcd, LicserverConfig, Listen, Redundancy, check, load_config
+from licserver.config import Etcd, LicserverConfig, Listen, Redundancy, check, load_config, shortcomings
 from licserver.journal.etcd_place import EtcdPlace
 from lsproxy.config.document import parse_document
 from lsproxy.config.load import build
@@ -69,6 +69,35 @@ def test_the_defaults_are_those_of_the_reference(folder: Path):
     assert config.advertise == Address("127.0.0.1", 27101)
     assert config.state == Path("/var/lib/licserver/lic-a.state")
     assert config.trust == 42
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ("redundancy: duplicate\n", []),
+        ("redundancy: triad\n", ["stands on one host and is lost with it"]),
+        ("redundancy: {scheme: triad, priority: 2}\njournal: 'etcd://a:1/x'\n", ["names 1 of etcd's members"]),
+        ("redundancy: triad\njournal: 'etcd://a:1,b:1,c:1/x'\n", []),
+    ],
+)
+def test_shortcomings(folder: Path, lines: str, said: list[str]):
+    """A triad is worth its name on three hosts, with three members of etcd."""
+    base = GOOD if "journal" not in lines else "".join(x for x in GOOD.splitlines(True) if "journal" not in x)
+    found = list(shortcomings(load(folder, base + lines)))
+    assert len(found) == len(said)
+    assert all(part in sentence for part, sentence in zip(said, found, strict=True))
+
+
+def test_authority_of_the_servers(folder: Path):
+    """Servers of one name believe each other's certificates by `ca`; without it they have one certificate."""
+    for tls, trusted in (("", "server.pem"), (", ca: acme.pub", "acme.pub")):
+        text = GOOD.replace(
+            '"127.0.0.1:27101"',
+            f"{{address: '127.0.0.1:27101', tls: {{certificate: server.pem, key: server.key{tls}}}}}",
+        )
+        listen = load(folder, text).listen
+        assert listen.tls is not None
+        assert listen.tls.trusted == folder / trusted
 
 
 def test_everything_can_be_said(folder: Path):
@@ -137,11 +166,14 @@ def test_everything_can_be_said(folder: Path):
             "s.yaml:7: redundancy.restore_after_minutes: must be a number of at least 15 and at most 10080, not 1",
         ),
         (
-            "redundancy: {scheme: triad, priority: 1}",
+            "redundancy: {scheme: triad, priority: 4}",
+            "s.yaml:7: redundancy.priority: must be a whole number of at least 1 and at most 3, not 4",
+        ),
+        (
+            "redundancy: {scheme: duplicate, priority: 1}",
             (
-                "s.yaml:7: redundancy.priority: is not built in this release, remove it|"
-                "s.yaml:7: redundancy.scheme: triad is not built in this release, "
-                "it must be duplicate or pair or single"
+                "s.yaml:7: redundancy.priority: is for a triad, and the scheme is duplicate: "
+                "set scheme to triad, or remove it"
             ),
         ),
         ("options_file: acme.opt", "s.yaml:7: options_file: is not built in this release, remove it"),

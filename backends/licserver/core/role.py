@@ -72,7 +72,13 @@ class StoodDown(msgspec.Struct, frozen=True):
     """The holder agreed and has fallen silent."""
 
 
-Answer = Silent | Answered | StoodDown
+class Unasked(msgspec.Struct, frozen=True):
+    """The holder could not be asked because of `reason`, which may be a fault on this side."""
+
+    reason: str
+
+
+Answer = Silent | Answered | StoodDown | Unasked
 
 
 class Wish(msgspec.Struct, frozen=True):
@@ -95,7 +101,8 @@ class Seen(msgspec.Struct, frozen=True):
     What is known of the judged claim's holder. `age`: seconds since this server
     first saw it hold the name, or saw the name given up; `epoch_age`: since it
     first saw that epoch; `answers` are what the holder said in this takeover, the
-    first one first; `ended`: it was made sure that it is gone.
+    first one first; `ended`: it was made sure that it is gone; `is_lapsed`: its claim
+    was not confirmed for `ttl`, and it stands where it cannot hold up the journal.
     """
 
     age: float
@@ -103,9 +110,10 @@ class Seen(msgspec.Struct, frozen=True):
     is_dead: bool = False
     answers: tuple[Answer, ...] = ()
     ended: bool = False
+    is_lapsed: bool = False
 
 
-def next_step(claim: Claim, wish: Wish, seen: Seen, ttl: float) -> Step:  # noqa: C901 one refusal after the other
+def next_step(claim: Claim, wish: Wish, seen: Seen, ttl: float) -> Step:  # noqa: C901, PLR0912 one refusal after the other
     """The next step of a takeover. See the module."""
     holder = claim.holder
     is_own = holder is not None and holder.instance == wish.instance
@@ -131,6 +139,9 @@ def next_step(claim: Claim, wish: Wish, seen: Seen, ttl: float) -> Step:  # noqa
             return EndHolder()
         case (*_, StoodDown()):
             return Raise(_hold_down(claim, seen))
+        case (*_, Unasked(reason)):
+            sentence = f"{holder.name} does not stand down: it cannot be asked from here: {reason}"
+            return Raise(_hold_down(claim, seen)) if seen.is_lapsed else Refuse("not_permitted", sentence)
         case (Answered("active"),):
             sentence = (
                 f"{holder.name} took the name {seen.epoch_age:.1f} s ago and answers; "
@@ -145,18 +156,17 @@ def next_step(claim: Claim, wish: Wish, seen: Seen, ttl: float) -> Step:  # noqa
 
 
 def is_free(
-    claim: Claim, me: str, instance: str, unchanged: float, is_dead: bool, ttl: float, *, waits: bool = False
+    claim: Claim, me: str, instance: str, unchanged: float, is_dead: bool, ttl: float, head_start: float = 0.0
 ) -> bool:
     """
     Whether a standby may try the name unasked: given up (for anyone, or for it),
     left from its own tenure that broke off, its holder dead, or the claim
-    unconfirmed (`unchanged`, seconds) for `ttl`. One that `waits` lets others go first for `ttl`.
+    unconfirmed (`unchanged`, seconds) for `ttl`. A name that others may take as well is left to them for
+    `head_start` seconds.
     """
-    if waits and unchanged < ttl:
-        return False
     if claim.holder is None:
-        return claim.heir in {None, me} or unchanged >= ttl
-    return is_dead or claim.holder.instance == instance or unchanged >= ttl
+        return claim.heir == me or unchanged >= head_start + (0.0 if claim.heir is None else ttl)
+    return claim.holder.instance == instance or unchanged >= head_start + (0.0 if is_dead else ttl)
 
 
 def _hold_down(claim: Claim, seen: Seen) -> float:

@@ -36,6 +36,8 @@ from lsproxy.license.terms import takeover_hours
 
 _SCHEMES_OF: Final = {1: ("single", "duplicate", "pair"), 2: ("pair",), 3: ("triad",)}
 _MOST_SERVERS: Final = 3
+_SHARE: Final = 4  # of `ttl` for each priority: time to see the name free and to ask a silent holder (0.1 s + 0.2 s)
+_NEW_SHARE: Final = 2  # the same, and to start
 _PAIR_BYTES: Final = 16
 
 
@@ -98,6 +100,20 @@ class Misfit(msgspec.Struct, frozen=True):
 
 
 Role = Single | Duplicate | Primary | Redundant | TriadMember
+
+
+def head_start(role: Role | Misfit, ttl: float, *, is_new: bool) -> float:
+    """
+    For how many seconds a server with that role leaves a free name to those that come before it; `is_new`: nobody has
+    confirmed the name since this server started, so that the others may be starting as well.
+    """
+    match role:
+        case Redundant():
+            return ttl if is_new else 0.0
+        case TriadMember(priority):
+            return (priority - 1) * ttl / (_NEW_SHARE if is_new else _SHARE)
+        case _:
+            return 0.0
 
 
 def role_of(

@@ -16,6 +16,7 @@ from licserver.core.role import (
     Seen,
     Silent,
     StoodDown,
+    Unasked,
     Wish,
     is_free,
     next_step,
@@ -59,6 +60,7 @@ def wish(**more):
     (claim(), wish(), seen(4.9, answers=(Answered("isolated"),)), AskToStandDown()),
     (claim(), wish(), seen(4.9, answers=(Answered("isolated"), Silent())), EndHolder()),
     (claim(), wish(), seen(answers=(StoodDown(),)), Raise(5.0)),
+    (claim(), wish(), seen(answers=(Unasked("no route"),), is_lapsed=True), Raise(5.0)),
     (claim(), wish(), seen(9.9, is_dead=True), Raise(10.0)),
     (claim(None, hold_down=20.0), wish(), seen(0.1, 30.0), Raise(40.0)),
     (claim(None, hold_down=60.0), wish(), seen(0.1, 30.0), Raise(60.0)),
@@ -78,6 +80,7 @@ def test_table(judged, wanted, known, step):
     (claim(), wish(), seen(3.0, answers=(Answered("active"),)), "not_permitted", "b took the name 3.0 s ago"),
     (claim(), wish(), seen(answers=(Answered("refuses", "no token"),)), "not_permitted", "no token"),
     (claim(), wish(), seen(1.0, answers=(Answered("isolated"), Answered("refuses", "busy"))), "not_permitted", "busy"),
+    (claim(), wish(), seen(answers=(Unasked("no route"),)), "not_permitted", "it cannot be asked from here: no route"),
 ])  # fmt: skip
 def test_refusals(judged, wanted, known, code, words):
     """Each refusal has its code and says why."""
@@ -88,7 +91,7 @@ def test_refusals(judged, wanted, known, code, words):
 
 
 answers = st.sampled_from(
-    [Silent(), StoodDown(), Answered("active"), Answered("isolated"), Answered("refuses", "busy")]
+    [Silent(), StoodDown(), Answered("active"), Answered("isolated"), Answered("refuses", "busy"), Unasked("no route")]
 )
 
 
@@ -141,6 +144,21 @@ def test_walk(holder, heir, after_epoch, force, is_serving, may_not_serve, is_de
 def test_free(judged, unchanged, is_dead, free):
     """A name is free when nobody has it, nobody confirms it, or it is left from this server's own broken tenure."""
     assert is_free(judged, "a", "aaaa", unchanged, is_dead, TTL) == free
+
+
+@pytest.mark.parametrize(("judged", "is_dead", "seconds"), [
+    (claim(None), False, 0.5),
+    (claim("b"), True, 0.5),
+    (claim("b"), False, TTL + 0.5),
+    (claim(None, heir="c"), False, TTL + 0.5),
+    (claim(None, heir="a"), False, 0.0),
+    (claim("a"), False, 0.0),
+])  # fmt: skip
+def test_head_start(judged, is_dead, seconds):
+    """What others may take as well is left to them for a while; what is meant for this server, or its own, is not."""
+    free = [is_free(judged, "a", "aaaa", since, is_dead, TTL, 0.5) for since in (seconds - 0.01, seconds)]
+    assert free[1]
+    assert free[0] == (seconds == 0.0)
 
 
 def test_hints_at_healthy_servers():

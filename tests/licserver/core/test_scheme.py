@@ -11,6 +11,7 @@ from licserver.core.scheme import (
     Single,
     TriadMember,
     Wanted,
+    head_start,
     role_of,
 )
 from lsproxy.license.grammar import parse
@@ -155,3 +156,21 @@ def test_a_customers_own_line():
     assert not both.problems
     found = role_of(both, keys, HOSTIDS["b"], "lic-b", Wanted("pair"))
     assert found == Misfit("acme.lic: it has lines of acme, me, and the license of a pair is of one vendor")
+
+
+@pytest.mark.parametrize(
+    ("one", "at_start", "later"),
+    [
+        (Single(), 0.0, 0.0),
+        (Duplicate(), 0.0, 0.0),
+        (Primary(b""), 0.0, 0.0),
+        (Redundant(b"", 1.0, "a", None), 2.0, 0.0),
+        (TriadMember(1), 0.0, 0.0),
+        (TriadMember(2), 1.0, 0.5),
+        (TriadMember(3), 2.0, 1.0),
+        (Misfit("why"), 0.0, 0.0),
+    ],
+)
+def test_head_start(one, at_start, later):
+    """Who leaves a free name to whom: longer at the start, when the others may be starting too."""
+    assert [head_start(one, 2.0, is_new=is_new) for is_new in (True, False)] == [at_start, later]

@@ -19,19 +19,30 @@ TOKEN = "licserver-test"  # noqa: S105 the name of a cluster
 
 
 class EtcdCluster:
-    """Members `m0`, `m1`, …; a context. `options` are more options of every member, `scheme` that of clients."""
+    """
+    Members `m0`, `m1`, …; a context. `options` are more options of every member, `scheme` that of clients; `places`
+    are each member's host, and what stands before its command to put it there.
+    """
 
-    def __init__(self, size: int, options: Sequence[str] = (), scheme: str = "http") -> None:
+    def __init__(
+        self,
+        size: int,
+        options: Sequence[str] = (),
+        scheme: str = "http",
+        places: Sequence[tuple[str, Sequence[str]]] = (),
+    ) -> None:
+        places = places or [("127.0.0.1", ())] * size
         self.folder = Path(tempfile.mkdtemp(prefix="etcd-", dir=MEMORY if MEMORY.is_dir() else None))
         self.scheme = scheme
-        self.addresses = [Address("127.0.0.1", free_port()) for _ in range(size)]
-        peers = [f"http://127.0.0.1:{free_port()}" for _ in range(size)]
+        self.addresses = [Address(host, free_port()) for host, _ in places]
+        peers = [f"http://{host}:{free_port()}" for host, _ in places]
         cluster = ",".join(f"m{at}={peer}" for at, peer in enumerate(peers))
         self.members = []
         for at, (address, peer) in enumerate(zip(self.addresses, peers, strict=True)):
             client = f"{scheme}://{address}"
             name = f"m{at}"
-            command = ["etcd", "--name", name, "--data-dir", str(self.folder / name), "--initial-cluster", cluster]
+            command = [*places[at][1], "etcd", "--name", name, "--data-dir", str(self.folder / name)]
+            command += ["--initial-cluster", cluster]
             command += ["--listen-client-urls", client, "--advertise-client-urls", client]
             command += ["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer]
             command += ["--initial-cluster-token", TOKEN, *options]
