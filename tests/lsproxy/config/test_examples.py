@@ -78,7 +78,11 @@ def test_the_license_example_signs_and_verifies(folder: Path):
 
 def test_no_example_is_left_out():
     """A new configuration example needs its place here."""
-    seats = {"lsproxy.yaml", "licserver-a.yaml", "licserver-b.yaml", "pair-primary.yaml", "pair-redundant.yaml"}
+    here = {"lsproxy.yaml", "licserver-a.yaml", "licserver-b.yaml", "single.yaml"}
+    pairs = {f"pair-{part}.yaml" for part in ("primary", "redundant")}
+    on_hosts = {f"pair-{part}-etcd.yaml" for part in ("primary", "redundant", "lsproxy")}
+    triad = {f"triad-{part}.yaml" for part in ("1", "2", "3", "lsproxy")}
+    seats = here | pairs | on_hosts | triad
     assert {path.name for path in CONF.glob("*.yaml")} == seats | {f"{kind}.yaml" for kind in KINDS}
 
 
