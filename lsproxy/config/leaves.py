@@ -118,6 +118,13 @@ def _read_network(text: str, _folder: Path) -> Network:
     return parse_network(text)
 
 
+def _read_header_version(text: str, _folder: Path) -> str:
+    versions = {"false": "", "true": "v2", "v2": "v2", "v1": "v1"}
+    if text not in versions:
+        raise UnfitValueError(f"must be true, false, v1 or v2, not {quote(text)}")
+    return versions[text]
+
+
 def _read_bytes(text: str, _folder: Path) -> bytes:
     """Escapes name bytes, all other characters stand for their UTF-8."""
     return b"".join(_unescape(piece, text) for piece in _ESCAPE.split(text))
@@ -179,6 +186,9 @@ AddressRange = Annotated[
     Meta(extra={"leaf": Leaf('a network such as "192.0.2.0/24"', _read_network)}),
 ]
 """A network, or a single address for one of that size."""
+
+HeaderVersion = Annotated[str, Meta(extra={"leaf": Leaf("true, false, v1 or v2", _read_header_version)})]
+"""Which PROXY protocol header is sent, v1 or v2, which is meant by true; empty for none."""
 
 Bytes = Annotated[bytes, Meta(extra={"leaf": Leaf(r"text, with escapes such as \n or \xNN", _read_bytes)})]
 r"""Bytes, written as UTF-8 text with the escapes \r \n \t \0 \\ and \xNN."""

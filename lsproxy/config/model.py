@@ -17,6 +17,7 @@ from lsproxy.config.leaves import (
     Database,
     DeclaredHostid,
     Destination,
+    HeaderVersion,
     HostName,
     KeptSecretFile,
     ListenAddress,
@@ -86,7 +87,7 @@ class SeatBackend(msgspec.Struct, frozen=True, kw_only=True):
 
     address: Destination
     tls: BackendTls | None = None
-    send_proxy_protocol: bool = False
+    send_proxy_protocol: HeaderVersion = ""
     license_file: ReadableFile | None = None
     hostids: tuple[DeclaredHostid, ...] = ()
 
@@ -100,7 +101,7 @@ class RelayBackend(msgspec.Struct, frozen=True, kw_only=True):
     address: Destination | None = None
     ports: Annotated[dict[Name, Destination], Meta(min_length=1)] | None = None
     tls: BackendTls | None = None
-    send_proxy_protocol: bool = False
+    send_proxy_protocol: HeaderVersion = ""
     license_file: ReadableFile | None = None
     hostids: tuple[DeclaredHostid, ...] = ()
 

@@ -111,6 +111,9 @@ def header_v2(ends: Ends) -> bytes:
 LOCAL_HEADER: Final = _V2_HEAD.pack(_V2_SIGNATURE, _V2_LOCAL, 0, 0)
 """What a connection begins with that the proxy makes for itself, such as a health check (version 2)."""
 
+LOCAL_HEADER_V1: Final = b"PROXY UNKNOWN\r\n"
+"""The same in version 1."""
+
 
 def _read_v1(began: bytes) -> tuple[Header, int] | None:
     end = began.find(b"\n", 0, LONGEST_V1)

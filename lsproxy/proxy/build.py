@@ -16,7 +16,7 @@ from lsproxy.net.announcing import accept_proxy_protocol, announce
 from lsproxy.net.endpoints import client_endpoint, server_endpoint
 from lsproxy.net.ends import Ends
 from lsproxy.net.prefaces import Prefaces
-from lsproxy.net.proxyprotocol import LOCAL_HEADER, header_v2
+from lsproxy.net.proxyprotocol import LOCAL_HEADER, LOCAL_HEADER_V1, header_v1, header_v2
 from lsproxy.net.reactor import BoottimeReactor
 from lsproxy.net.tls import ClientTLS, client_tls, server_tls, wrap_client, wrap_server
 from lsproxy.proxy.accesslog import AccessLog
@@ -38,6 +38,9 @@ DIAL_SECONDS = 2.0
 """For a client's connection: a lost SYN is repeated after 1 s, one that is lost twice is not worth waiting for."""
 
 Plan = SeatPlan | RelayPlan
+
+_HEADERS = {"v1": header_v1, "v2": header_v2}
+_LOCAL_HEADERS = {"v1": LOCAL_HEADER_V1, "v2": LOCAL_HEADER}
 
 
 def plan_pool(reactor: BoottimeReactor, name: str, config: model.Pool, random: Callable[[], float]) -> Plan:
@@ -104,8 +107,8 @@ def build_listener(
 
 def _seat_place(reactor: BoottimeReactor, backend: model.SeatBackend, pool: model.SeatPool) -> Place:
     tls = _tls(backend.tls, backend.address)
-    control = _check_endpoint(reactor, backend.address, tls, pool.health.timeout, is_told=backend.send_proxy_protocol)
-    doors = _doors(reactor, {ONLY: backend.address}, {ONLY: tls}, is_told=backend.send_proxy_protocol)
+    control = _check_endpoint(reactor, backend.address, tls, pool.health.timeout, version=backend.send_proxy_protocol)
+    doors = _doors(reactor, {ONLY: backend.address}, {ONLY: tls}, version=backend.send_proxy_protocol)
     return Place(str(backend.address), control, doors)
 
 
@@ -119,10 +122,10 @@ def _relay_place(
     backend = pool.backends[name]
     ports = backend.doors
     tls = {port: _tls(backend.tls, address) for port, address in ports.items()}
-    is_told, timeout = backend.send_proxy_protocol, pool.health.timeout
+    version, timeout = backend.send_proxy_protocol, pool.health.timeout
     asked_over = dict.fromkeys(ports) if pool.probe.tls else tls
     checked = {
-        port: _check_endpoint(reactor, address, asked_over[port], timeout, is_told=is_told)
+        port: _check_endpoint(reactor, address, asked_over[port], timeout, version=version)
         for port, address in ports.items()
     }
     is_tls = backend.tls is not None and pool.probe.tls is None
@@ -135,7 +138,7 @@ def _relay_place(
     if license_file is not None:
         proven = frozenset[str]() if proof is None else frozenset({proof.name or host})
         bind = _Bind(reactor, license_file, host, called, backend.hostids, kind(pool.kind).is_case_kept, proven)
-    return RelayPlace(ports, _doors(reactor, ports, tls, is_told=is_told), checks, bind)
+    return RelayPlace(ports, _doors(reactor, ports, tls, version=version), checks, bind)
 
 
 class _Bind(msgspec.Struct, frozen=True):
@@ -162,7 +165,7 @@ class _Bind(msgspec.Struct, frozen=True):
 
 
 def _doors(
-    reactor: BoottimeReactor, ports: dict[str, Address], tls: dict[str, ClientTLS | None], *, is_told: bool
+    reactor: BoottimeReactor, ports: dict[str, Address], tls: dict[str, ClientTLS | None], *, version: str
 ) -> Doors:
     plain = {
         port: client_endpoint(reactor, address.host, address.port, timeout=DIAL_SECONDS)
@@ -174,19 +177,19 @@ def _doors(
         return endpoint if proof is None else wrap_client(reactor, endpoint, proof)
 
     def announced(port: str, ends: Ends) -> IStreamClientEndpoint:
-        return over_tls(port, announce(plain[port], header_v2(ends)))
+        return over_tls(port, announce(plain[port], _HEADERS[version](ends)))
 
-    if is_told:
+    if version:
         return AnnouncingDoors(announced)
     return PlainDoors({port: over_tls(port, endpoint) for port, endpoint in plain.items()})
 
 
 def _check_endpoint(
-    reactor: BoottimeReactor, address: Address, tls: ClientTLS | None, timeout: float, *, is_told: bool
+    reactor: BoottimeReactor, address: Address, tls: ClientTLS | None, timeout: float, *, version: str
 ) -> IStreamClientEndpoint:
     endpoint = client_endpoint(reactor, address.host, address.port, timeout=timeout)
-    if is_told:
-        endpoint = announce(endpoint, LOCAL_HEADER)
+    if version:
+        endpoint = announce(endpoint, _LOCAL_HEADERS[version])
     return endpoint if tls is None else wrap_client(reactor, endpoint, tls)
 
 

@@ -210,7 +210,10 @@ def header(lines) -> tuple[tuple[str, int], tuple[str, int]]:
     """The two ends that a PROXY header of version 1 or 2 names; EOFError where there is none."""
     first = lines.read(6)
     if first == b"PROXY ":
-        _, source, destination, source_port, destination_port = lines.readline().decode().split()
+        family, *words = lines.readline().decode().split()
+        if family != "TCP4":
+            raise EOFError
+        source, destination, source_port, destination_port = words
         return (source, int(source_port)), (destination, int(destination_port))
     if first + lines.read(6) != SIGNATURE_V2:
         raise EOFError

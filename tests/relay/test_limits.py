@@ -117,9 +117,10 @@ def test_who_may_not_name_another(make_door):
         assert line.hear() == V1.decode().rstrip("\n")
 
 
-def test_the_server_learns_who_connects(make_door):
-    """Without another proxy before it, lsproxy names the client's own address and the one it dialled."""
-    site = make_door(options=["--proxied"], backend={"send_proxy_protocol": True})
+@pytest.mark.parametrize("version", [True, "v1", "v2"])
+def test_the_server_learns_who_connects(make_door, version):
+    """Without another proxy before it, lsproxy names the client and what that dialled, in either version."""
+    site = make_door(options=["--proxied"], backend={"send_proxy_protocol": version})
     with Line(site.door, source="127.0.0.5") as line:
         own = "{}:{}".format(*line.socket.getsockname())
         assert line.ask("from") == f"{own} 127.0.0.1:{site.door}"

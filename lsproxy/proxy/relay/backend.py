@@ -265,7 +265,8 @@ class RelayBackend:
             self._watching.announce("backend_up", f"{self.name} answers", backend=self.name)
             self.lookout.look_anew(is_up=True)  # it is in the neighbour table now, and has proven its certificate
         elif isinstance(health, Down):
-            self._watching.announce("backend_down", f"{self.name} is down: {self.found.fault}", backend=self.name)
+            fault = (self.found.fault or "").removeprefix(f"{self.name}: ")
+            self._watching.announce("backend_down", f"{self.name} is down: {fault}", backend=self.name)
 
     # --- said by the lookout ------------------------------------------------------
 

@@ -22,9 +22,6 @@ from lsproxy.commands import CommandError, Outcome, fill, run
 from lsproxy.config import model
 from lsproxy.net.address import Address
 
-PLACES: Final = frozenset({"host", "port"})
-"""What may stand in braces in an argument: host and port of the backend's first port."""
-
 OUTPUT_BYTES: Final = 1 << 20  # searched: the list of a large site's users is long, and what is looked for on top
 JITTER: Final = 0.1
 

@@ -120,6 +120,13 @@ def test_another_scheme_is_no_database_of_ours(folder: Path):
     assert refusal(leaves.Database, "etcd://a:2379,b:2379/prefix", folder) == expected
 
 
+def test_the_version_of_a_header(folder: Path):
+    """True means the newer one; nothing else is guessed."""
+    texts = ("false", "true", "v1", "v2")
+    assert [read(leaves.HeaderVersion, text, folder) for text in texts] == ["", "v2", "v1", "v2"]
+    assert refusal(leaves.HeaderVersion, "v3", folder) == 'must be true, false, v1 or v2, not "v3"'
+
+
 def test_a_range_of_addresses(folder: Path):
     """A network, or an address for itself alone."""
     assert str(read(leaves.AddressRange, "192.0.2.0/24", folder)) == "192.0.2.0/24"
