@@ -120,7 +120,7 @@ class Service:
         config = self._config
         seen = SeenState(config.state, config.server_name)
         claim = await journal.claim()
-        reason = seen.check(journal.journal_id, claim.epoch)
+        reason = seen.check(journal.journal_id, claim.epoch, claim.newest_slot)
         if reason:
             raise CannotServe(reason)
         await self._refuse_twice(journal)
@@ -132,6 +132,7 @@ class Service:
             process=this_process(),
             listen=str(_ask_at(config)),
             ttl=config.ttl,
+            identity=seen.identity,
         )
         identity = Identity(member, config.server_name, version("lsproxy"), licenses.hostids)
         token = None if config.token_file is None else read_secret(config.token_file)
@@ -147,7 +148,7 @@ class Service:
             licenses=licenses,
             outfit=_outfit(config),
             peers=Peers(self._reactor, self._peer, token, config.ttl),
-            remember=lambda journal_id, epoch: writer.do(partial(seen.remember, journal_id, epoch)),
+            remember=lambda *seen_of_it: writer.do(partial(seen.remember, *seen_of_it)),
             stopping=self.stop,
         )
         endpoint = server_endpoint(self._reactor, listen.host, listen.port)
@@ -326,7 +327,8 @@ async def check_journal(config: LicserverConfig, reactor: BoottimeReactor) -> li
         problems += await store_problems(config, reactor, time.time)
         journal = await open_journal(config, reactor)
         claim = await journal.claim()
-        reason = SeenState(config.state, config.server_name).check(journal.journal_id, claim.epoch)
+        seen = SeenState(config.state, config.server_name)
+        reason = seen.check(journal.journal_id, claim.epoch, claim.newest_slot)
         await journal.close()
         problems += [reason] if reason else []
     except (LicserverError, LsproxyError) as problem:

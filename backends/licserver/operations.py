@@ -1,6 +1,6 @@
 """What operators ask of a server, and `status`: each request is carried out and answered here."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -13,6 +13,7 @@ from licserver.core.conversation import Conversation
 from licserver.core.desk import Open, Says, Shut
 from licserver.core.events import LicenseCameIntoForce
 from licserver.errors import LicserverError
+from licserver.journal.interface import Member
 from licserver.licenses import LicenseRefused
 from licserver.pairoperations import PairOperations
 from licserver.status import status
@@ -100,8 +101,10 @@ class Operations:
         if server.tenure is None:
             self._say(conversation, Refusal(request.id, "not_active", f"{name} is not active"))
             return
-        members = await server.journal.members()
-        addresses = {member.name: member.address for member, is_running in members if is_running}
+        # As read a moment ago, if that will do: the journal may be what this server cannot reach.
+        addresses = _running(server.members)
+        if request.to is not None and request.to not in addresses:
+            addresses = _running(await server.journal.members())
         if request.to is not None and request.to not in addresses:
             running = ", ".join(addresses)
             sentence = f"{request.to} is no running member of {server.identity.server_name}; running are {running}"
@@ -201,3 +204,7 @@ class Operations:
     def _notices(self) -> list[Notice]:
         said = {"license": self._noted, "twin": self._server.twin}
         return [Notice(code, sentence) for code, sentence in said.items() if sentence]
+
+
+def _running(members: Sequence[tuple[Member, bool]]) -> dict[str, str]:
+    return {member.name: member.address for member, is_running in members if is_running}

@@ -5,16 +5,18 @@ The license text in force decides, before there is one the own file. A server
 that is registered is redundant only as long as the journal says so: the primary has kept it there.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
 from twisted.logger import Logger
 
+from licserver.core import events as ev
 from licserver.core.desk import Desk, Moment
 from licserver.core.limit import TakeoverLimit
 from licserver.core.scheme import Misfit, Primary, Redundant, Role, TriadMember
 from licserver.core.takeover_news import Block, Warn, sentence
+from licserver.journal.interface import Member
 from licserver.licenses import LicenseRefused, Licenses
 from lsproxy.license.activation import NONCE_BYTES
 from lsproxy.license.hostid import Hostid, parse_hostid
@@ -38,12 +40,13 @@ class Outfit(msgspec.Struct, frozen=True):
 
 
 class Redundancy:
-    """See the module. `name` is this server's."""
+    """See the module. `member` is this server."""
 
-    def __init__(self, desk: Desk, licenses: Licenses, name: str, outfit: Outfit) -> None:
+    def __init__(self, desk: Desk, licenses: Licenses, member: Member, outfit: Outfit) -> None:
         self._desk = desk
         self._licenses = licenses
-        self._name = name
+        self._name = member.name
+        self._identity = member.identity
         self.outfit = outfit
         self.limit = desk.limit = TakeoverLimit(desk, outfit.boot_id, outfit.restore_seconds)
 
@@ -63,6 +66,16 @@ class Redundancy:
         role = self.role
         assert not isinstance(role, Misfit), role.reason
         self.limit.serve_as(role, moment, self.outfit.random(NONCE_BYTES))
+
+    def see(self, members: Iterable[Member]) -> None:
+        """This server has the name, and these are the running members: a primary keeps who could take over from it."""
+        role = self.limit.role
+        if not isinstance(role, Primary):
+            return
+        for member in members:
+            known = self._desk.ledger.seen_of_pair.get(role.pair, {})
+            if member.name != self._name and known.get(member.name) != member.identity:
+                self._desk.record(ev.RedundantSeen(role.pair, member.name, member.identity))
 
     def tell(self) -> None:
         """Log what people are to know of the limit."""
@@ -91,6 +104,18 @@ class Redundancy:
             )
         return ""
 
+    def why_not_seen(self) -> str:
+        """Why a redundant server may not take over from this journal before its primary has served; "" if it may."""
+        role = self.role
+        if not isinstance(role, Redundant):
+            return ""
+        if self._desk.ledger.seen_of_pair.get(role.pair, {}).get(self._name) == self._identity:
+            return ""
+        return (
+            f"{self._name} takes over from {role.primary} only where that one has served beside it before, and in this "
+            f"journal it has not: start {role.primary}, a few seconds will do"
+        )
+
     def licensed_hostids(self) -> tuple[Hostid, ...]:
         """By which hostids the license or the registration knows a redundant server's host."""
         ledger = self._desk.ledger
@@ -103,7 +128,7 @@ class Redundancy:
         """Why this server could not serve what is in force; "" if it could."""
         ledger = self._desk.ledger
         against = self._licenses.why_not(ledger.license_text, ledger.license_file) if ledger.license_text else ""
-        return self.why_not_registered() or against
+        return self.why_not_registered() or self.why_not_seen() or against
 
     def shown(self) -> dict[str, Any]:
         """`redundancy` in the reply to `status`."""

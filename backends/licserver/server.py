@@ -56,7 +56,7 @@ class Identity(msgspec.Struct, frozen=True):
 
 class Server:
     """
-    See the module. `remember` is told the journal id and each epoch this server
+    See the module. `remember` is told the journal id, the epochs and slots this server
     sees, and keeps them; `stopping` is called when an operator asks it to stop.
     """
 
@@ -72,7 +72,7 @@ class Server:
         licenses: Licenses,
         outfit: Outfit,
         peers: Peers,
-        remember: Callable[[str, int], Deferred[None]],
+        remember: Callable[[str, int, int], Deferred[None]],
         stopping: Callable[[], None],
     ) -> None:
         self._reactor = reactor
@@ -84,7 +84,7 @@ class Server:
         self._peers = peers
         ledger = Ledger(licenses.read_pools)
         self.desk = Desk(ledger, identity.server_name, identity.member.name, terms, token)
-        self.redundancy = Redundancy(self.desk, licenses, identity.member.name, outfit)
+        self.redundancy = Redundancy(self.desk, licenses, identity.member, outfit)
         self._standby = Standby(
             reactor, journal, licenses.read_pools, remember, self.desk.replace_ledger, self._claim_seen
         )
@@ -140,7 +140,7 @@ class Server:
     def why_not_ready(self) -> str:
         """Why this server could not take the name even if it were free; "" if it could."""
         claim = self._standby.claim
-        return "" if claim is None else self._why_not(claim)
+        return "" if claim is None else self._why_not_bring(claim)
 
     def reread(self) -> None:
         """Put the own license file in force, if this server is active; what stands against it is logged."""
@@ -279,9 +279,12 @@ class Server:
         )
         self._operations.note_license()
         self._partner.lost()
+        self._see_members()
         return claim.epoch
 
     def _begin_tenure(self, claim: Claim, judged: Claim, unsnapped_events: int) -> Deferred[None]:
+        if reason := self.redundancy.why_not_seen():
+            raise LicenseRefused(reason)
         text = self._license_to_bring(judged)
         self._standby.is_resting = True
         self.tenure = Tenure(
@@ -315,8 +318,9 @@ class Server:
         return self.licenses.text_to_bring(ledger.license_text, ledger.license_file, is_unconfirmed)
 
     def _why_not(self, claim: Claim) -> str:
-        if self.twin:
-            return self.twin
+        return self.twin or self.redundancy.why_not_seen() or self._why_not_bring(claim)
+
+    def _why_not_bring(self, claim: Claim) -> str:
         try:
             self._license_to_bring(claim)
         except LicenseRefused as refused:
@@ -410,11 +414,17 @@ class Server:
             log.warn("the list of members cannot be read: {problem}", problem=problem)
         else:
             await self._stay_listed()
+            self._see_members()
         self._operations.note_license()
         if isinstance(self.redundancy.role, Redundant):
             self._partner.watch()
         else:
             self._partner.stop()
+
+    def _see_members(self) -> None:
+        if self.tenure is not None and self.tenure.is_serving:
+            self.redundancy.see(one for one, is_running in self.members if is_running)
+            self.settle()
 
     async def _stay_listed(self) -> None:
         """

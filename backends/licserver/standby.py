@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 from licserver.core.ledger import Ledger, ReadPools
 from licserver.follower import Follower
 from licserver.journal.interface import Claim, Journal, JournalUnusable
+from licserver.state import SLOT_SECONDS
 from licserver.tenure import Tenure
 
 log = Logger()
@@ -36,7 +37,7 @@ async def held(lock: DeferredLock) -> AsyncIterator[None]:
 
 class Standby:
     """
-    See the module. `remember` is told the journal id and each epoch that is seen;
+    See the module. `remember` is told the journal id, each epoch that is seen and now and then the newest slot;
     `adopt` is given each ledger that takes another's place; `told` is called with each claim.
 
     `claim` is the newest claim seen, None before `read`. Since when, in the
@@ -49,7 +50,7 @@ class Standby:
         reactor: IReactorTime,
         journal: Journal,
         read_pools: ReadPools,
-        remember: Callable[[str, int], Deferred[None]],
+        remember: Callable[[str, int, int], Deferred[None]],
         adopt: Callable[[Ledger], None],
         told: Callable[[Claim], None],
     ) -> None:
@@ -62,6 +63,7 @@ class Standby:
         self._follower = Follower(journal, read_pools)
         self._following = DeferredLock()
         self._follow_after = 0.0
+        self._remembered = 0.0
         self._started_with: tuple[int, int] | None = None
         self.claim: Claim | None = None
         self.changed_at = self.holder_since = self.epoch_since = reactor.seconds()
@@ -104,7 +106,10 @@ class Standby:
         now = self._reactor.seconds()
         if before is None or before.epoch != claim.epoch:
             self.epoch_since = now
-            self._remember(self._journal.journal_id, claim.epoch).addErrback(_not_remembered)
+        is_risen = before is None or before.epoch != claim.epoch or now - self._remembered >= SLOT_SECONDS
+        if is_risen:
+            self._remembered = now
+            self._remember(self._journal.journal_id, claim.epoch, claim.newest_slot).addErrback(_not_remembered)
         if before is None or (before.epoch, before.holder) != (claim.epoch, claim.holder):
             self.holder_since = self.changed_at = now
         elif before.confirmations != claim.confirmations:

@@ -163,6 +163,7 @@ def test_the_pair_serves_a_seat(tmp_path):
             site.start(name)
             wait_for(lambda name=name: status_of(site, name), f"{name} runs")
         wait_for(lambda: status_of(site, "pair-primary.yaml")["role"] == "active", "the primary is active")
+        wait_for(lambda: not status_of(site, "pair-redundant.yaml")["redundancy"]["fault"], "the other could take over")
         servers = ";".join(f"{site.ports[port]}@127.0.0.1" for port in ("27101", "27102"))
         with LicenseClient(servers, user="alice") as client, client.checkout("cad") as seat:
             site.children["pair-primary.yaml"].kill()

@@ -169,14 +169,14 @@ class System:
         return self.ready(name)
 
     def ready(self, name: str) -> Message:
-        """Its status as soon as it is standby while another is active, or active."""
+        """Its status as soon as it is active, or standby while another is active and could take over from that one."""
 
         def is_ready() -> Message | None:
             assert self.servers[name].is_running, f"{name} ended:\n{self.servers[name].log[-2000:]}"
             status = self.status(name)
             if status is None or status["role"] == "active":
                 return status
-            return status if self.active() is not None else None
+            return status if self.active() is not None and not status["redundancy"].get("fault") else None
 
         return wait_for(is_ready, f"{name} is ready")
 

@@ -201,7 +201,7 @@ class Client:
 class Host:
     """One server and its machine; `wall_error` is how wrong its wall clock is, in seconds."""
 
-    def __init__(self, house, name, path, hostids=(), instance="1", wanted=DUPLICATE, boot="boot"):
+    def __init__(self, house, name, path, hostids=(), instance="1", wanted=DUPLICATE, boot="boot", identity=None):
         self.house, self.name = house, name
         self.wall_error = 0.0
         self.machine = Machine(house.clock)
@@ -209,7 +209,7 @@ class Host:
         house.processes.append(self.process)
         self.stopped = False
         self.remembered = []
-        member = Member(name, f"{name}-{instance}", f"{name}:27101", self.process, name)
+        member = Member(name, f"{name}-{instance}", f"{name}:27101", self.process, name, identity=identity or name)
         licenses = Licenses(path, VENDOR_KEYS, tuple(map(parse_hostid, hostids)), name, wanted)
         journal = house.store.open(self.machine).result
         self.journal = journal
@@ -229,7 +229,7 @@ class Host:
         )
         self.connections = Connections(self.server)
 
-    def _remember(self, journal_id, epoch):
+    def _remember(self, journal_id, epoch, slot):
         self.remembered.append((journal_id, epoch))
         return succeed(None)
 
@@ -269,11 +269,11 @@ class House:
         self.hosts = {}
         self.text = license_text(10) if text is None else text
 
-    def host(self, name, text=None, hostids=(), instance="1", start=True, wanted=DUPLICATE, boot="boot"):
+    def host(self, name, text=None, hostids=(), instance="1", start=True, wanted=DUPLICATE, boot="boot", identity=None):
         """One more server, started."""
         path = self.folder / f"{name}.lic"
         path.write_text(self.text if text is None else text)
-        host = self.hosts[name] = Host(self, name, path, hostids, instance, wanted, boot)
+        host = self.hosts[name] = Host(self, name, path, hostids, instance, wanted, boot, identity)
         if start:
             self.wait(host.start())
         return host

@@ -7,6 +7,7 @@ second, so that three days are some hundred steps.
 
 from licserver.core.scheme import Registered, Wanted
 from licserver.core.sessions import Terms
+from licserver.server import MEMBERS_SECONDS
 from lsproxy.license.hostid import parse_hostid
 from tests.licserver.house import HOUR, PAIR, House, license_text
 
@@ -34,10 +35,12 @@ class Pair(House):
         return self.host(name, **settings)
 
     def both(self, wanted=PAIR):
-        """The primary is active, the redundant server stands by."""
+        """The primary is active, the redundant server stands by and was seen by it."""
         a = self.start("lic-a")
         self.until_role(a, "active")
-        return a, self.start("lic-b", wanted)
+        b = self.start("lic-b", wanted)
+        self.pass_seconds(MEMBERS_SECONDS + 0.1)
+        return a, b
 
     def pass_hours(self, hours):
         """Time goes by in strides, the journal answering in between."""

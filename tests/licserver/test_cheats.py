@@ -72,7 +72,11 @@ def test_key_of_another_server(pair, b, tmp_path, name, card, words):
     folder.mkdir()
     other = Pair(folder, servers=LINES.replace("lic-b", name).replace("02a1b2c3d402", card), is_slow=True)
     other.numbers = 100
+    primary = other.start("lic-a")
+    other.until_role(primary, "active")
     twin = other.host(name, hostids=(f"ETHER={card}",), wanted=PAIR)
+    other.pass_seconds(3)
+    primary.kill()
     other.until_role(twin, "active")
     assert words in activate(other, twin, key)["message"]
 

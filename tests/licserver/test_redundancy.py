@@ -48,9 +48,31 @@ def test_primary_is_preferred(pair, first):
 
 def test_redundant_server_alone(pair):
     """A redundant server that finds nobody takes the name after `ttl`, and counts."""
+    a, b = pair.both()
+    a.kill()
+    b.kill()
     b = pair.start("lic-b")
     assert TTL <= pair.until_role(b, "active") < TTL + 0.5
     assert pair.status(b)["takeover"]["number"] == 1
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_never_seen(pair, is_known):
+    """In a journal where its primary never served beside it, or under another state file, nobody takes over."""
+    a = pair.start("lic-a")
+    pair.until_role(a, "active")
+    if is_known:
+        pair.start("lic-b")
+        pair.pass_seconds(3)
+    a.kill()
+    b = pair.start("lic-b", identity="another file's")
+    pair.pass_seconds(10)
+    assert b.role == "standby"
+    assert "lic-b takes over from lic-a only where" in pair.status(b)["redundancy"]["fault"]
+    pair.until_role(pair.start("lic-a"), "active", 12)
+    pair.pass_seconds(3)
+    pair.hosts["lic-a"].kill()
+    pair.until_role(b, "active")
 
 
 def test_lost_primary(pair):

@@ -225,6 +225,17 @@ class RedundantUnregistered(msgspec.Struct, frozen=True, array_like=True, tag="U
     """The primary has no registered redundant server any more."""
 
 
+class RedundantSeen(msgspec.Struct, frozen=True, array_like=True, tag="E", gc=False):
+    """
+    The primary of `pair` saw the server `name` under `identity` (see `licserver.state`): from this journal it may take
+    over.
+    """
+
+    pair: bytes
+    name: str
+    identity: str
+
+
 AnyEvent = (
     Activated
     | LicenseCameIntoForce
@@ -241,6 +252,7 @@ AnyEvent = (
     | TakeoverChanged
     | RedundantRegistered
     | RedundantUnregistered
+    | RedundantSeen
 )
 
 _encoder = msgspec.msgpack.Encoder()

@@ -2,9 +2,9 @@
 When does a redundant server that has the name give it back to its primary?
 
 The primary is well while it stands by on the same journal, may serve the
-license in force, and has caught up. It gets the name back once it was well for
-a while; at once where the redundant server may not serve for longer. As long as
-somebody switches from outside, such as lsproxy, only the latter is done here.
+license in force, and has caught up. It gets the name back once it was well for a
+while. As long as somebody switches from outside, such as lsproxy, that is
+done here only where the redundant server may not serve for longer.
 
 [While] A primary that was given the name and lost it soon is trusted for twice as long a while.
 """
@@ -43,7 +43,7 @@ def may_hand_back(well_for: float, stable: float, remaining: float, *, is_switch
     Whether to give the name to a primary that has been well for so many seconds, when `stable` are enough and so many
     are `remaining` of the takeover limit.
     """
-    return remaining <= NEAR_SECONDS or (well_for >= stable and not is_switched_from_outside)
+    return well_for >= stable and (remaining <= NEAR_SECONDS or not is_switched_from_outside)
 
 
 def next_stable(stable: float, since_handed_back: float | None) -> float:

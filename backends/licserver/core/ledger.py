@@ -14,7 +14,7 @@ Invariants (checked by `tests/licserver/core/test_ledger.py` after every step):
 - `demand[feature][asked]` is the sum of the counts of the held entries.
 
 What is left of the takeover limit, for each pair apart, is part of it as well, see `takeover.py`, and so is which
-redundant server is registered.
+redundant server is registered, and which ones each pair's primary has seen, under which identity.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -111,6 +111,7 @@ class Ledger:
         self.demand: dict[str, dict[str, int]] = {}
         self.takeovers: dict[bytes, takeover.State] = {}
         self.registered: ev.RedundantRegistered | None = None
+        self.seen_of_pair: dict[bytes, dict[str, str]] = {}
 
     def session_of(self, digest: bytes) -> Session | None:
         """The session a secret's digest belongs to."""
@@ -175,6 +176,8 @@ class Ledger:
                 self.registered = event
             case ev.RedundantUnregistered():
                 self.registered = None
+            case ev.RedundantSeen(pair, name, identity):
+                self.seen_of_pair = {**self.seen_of_pair, pair: {**self.seen_of_pair.get(pair, {}), name: identity}}
             case _:
                 assert_never(event)
 
@@ -190,6 +193,7 @@ class Ledger:
             entries=list(self.entries.values()),
             takeovers=dict(self.takeovers),
             registered=self.registered,
+            seen_of_pair=self.seen_of_pair,
         )
 
     def restore(self, image: "Image") -> None:
@@ -199,6 +203,7 @@ class Ledger:
         self.next_seat = image.next_seat
         self.takeovers = image.takeovers
         self.registered = image.registered
+        self.seen_of_pair = image.seen_of_pair
         if image.license_text:
             self.apply(ev.LicenseCameIntoForce(image.license_text, image.license_file))
         self.sessions = {session.number: session for session in image.sessions}
@@ -302,4 +307,5 @@ class Image(msgspec.Struct):
     sessions: list[Session]
     entries: list[Entry]
     takeovers: dict[bytes, takeover.State]
-    registered: ev.RedundantRegistered | None = None
+    registered: ev.RedundantRegistered | None
+    seen_of_pair: dict[bytes, dict[str, str]]

@@ -40,6 +40,11 @@ class TakeoverLimit:
     def serve_as(self, role: Role, moment: "Moment", nonce: bytes) -> None:
         """This server took the name, or serves another license now, as `role`; `nonce` are 8 random bytes."""
         self.role = role
+        own = role.pair if isinstance(role, Primary | Redundant) else None
+        for pair, state in list(self._desk.ledger.takeovers.items()):
+            if pair != own:
+                for change in takeover.taken_by_another(state, self._reading(moment)):
+                    self._desk.record(ev.TakeoverChanged(pair, change))
         match role:
             case Primary():
                 self._record(takeover.taken_by_primary(self._state, self._reading(moment)))

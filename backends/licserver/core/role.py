@@ -11,7 +11,8 @@ is judged from it, so that nothing rests on what was true a step ago.
              may be inside a write that blocks every other one
     raise    epoch + 1, if the claim is still the one judged here
 
-A holder that answers is never ended. Whatever goes wrong in these steps costs a
+A holder that answers is never ended. Where it cannot hold the journal up and has not confirmed its claim for
+`ttl`, the name is taken whatever it answers: it may be cut off from the journal alone. Whatever goes wrong in these steps costs a
 switch, never a seat: only the compare in `raise` and in every append is safety.
 """
 
@@ -135,13 +136,15 @@ def next_step(claim: Claim, wish: Wish, seen: Seen, ttl: float) -> Step:  # noqa
         case ():
             is_held_down = seen.epoch_age < claim.hold_down and not wish.force
             return AskWhetherActive() if is_held_down else AskToStandDown()
+        case _ if seen.is_lapsed:
+            return Raise(_hold_down(claim, seen))
         case (*_, Silent()):
             return EndHolder()
         case (*_, StoodDown()):
             return Raise(_hold_down(claim, seen))
         case (*_, Unasked(reason)):
             sentence = f"{holder.name} does not stand down: it cannot be asked from here: {reason}"
-            return Raise(_hold_down(claim, seen)) if seen.is_lapsed else Refuse("not_permitted", sentence)
+            return Refuse("not_permitted", sentence)
         case (Answered("active"),):
             sentence = (
                 f"{holder.name} took the name {seen.epoch_age:.1f} s ago and answers; "

@@ -2,7 +2,6 @@
 A ledger's image as parts of bounded size, and back.
 
 Part 0 is the head; then come sessions and entries, `PART_LENGTH` to a part.
-Format 1 knew no takeover limit; where it is read, nothing of the limit is spent.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,9 +14,7 @@ from licserver.core import takeover
 from licserver.core.ledger import Entry, Image, Session
 
 PART_LENGTH: Final = 2000
-FORMAT: Final = 2
-
-_READABLE: Final = (1, FORMAT)
+FORMAT: Final = 1
 
 
 class _Head(msgspec.Struct, array_like=True, tag="head"):
@@ -27,8 +24,9 @@ class _Head(msgspec.Struct, array_like=True, tag="head"):
     next_seat: int
     license_text: str
     license_file: str
-    takeovers: dict[bytes, takeover.State] = {}
-    registered: ev.RedundantRegistered | None = None
+    takeovers: dict[bytes, takeover.State]
+    registered: ev.RedundantRegistered | None
+    seen_of_pair: dict[bytes, dict[str, str]]
 
 
 class _Sessions(msgspec.Struct, array_like=True, tag="sessions"):
@@ -54,6 +52,7 @@ def to_parts(image: Image) -> Iterator[bytes]:
         license_file=image.license_file,
         takeovers=image.takeovers,
         registered=image.registered,
+        seen_of_pair=image.seen_of_pair,
     )
     yield _encoder.encode(head)
     for start in range(0, len(image.sessions), PART_LENGTH):
@@ -67,7 +66,7 @@ def from_parts(parts: Sequence[bytes]) -> Image:
     head, *rest = [_decoder.decode(part) for part in parts] or [None]
     if not isinstance(head, _Head):
         raise msgspec.DecodeError("the snapshot does not begin with its head")
-    if head.format not in _READABLE:
+    if head.format != FORMAT:
         raise msgspec.DecodeError(f"snapshot format {head.format}, this release reads {FORMAT}")
     image = Image(
         epoch=head.epoch,
@@ -79,6 +78,7 @@ def from_parts(parts: Sequence[bytes]) -> Image:
         entries=[],
         takeovers=head.takeovers,
         registered=head.registered,
+        seen_of_pair=head.seen_of_pair,
     )
     for part in rest:
         match part:

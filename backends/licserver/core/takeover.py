@@ -107,11 +107,16 @@ def taken_by_primary(state: State, now: ev.Reading) -> Changes:
     """The primary took the name. Where it had it before, it only began anew: its time in control goes on."""
     match state:
         case Counted():
-            return (ev.PrimaryReturned(_spent(state, now), now.active),)
+            return (ev.PrimaryReturned(_spent(state, now, elapsed_on_any_host(state.reading, now)), now.active),)
         case Whole() | Returned():
             return ()
         case _:
             assert_never(state)
+
+
+def taken_by_another(state: State, now: ev.Reading) -> Changes:
+    """A server that is not of this pair took the name: the primary's time in control ends with that."""
+    return (ev.TakeoverResumed(now),) if isinstance(state, Returned) else ()
 
 
 def time_passed(state: State, now: ev.Reading, restore_seconds: float) -> Changes:
@@ -155,7 +160,13 @@ def elapsed_seconds(before: ev.Reading, now: ev.Reading) -> float:
     """
     is_one_boot = now.boot_id == before.boot_id and now.uptime >= before.uptime
     elapsed = now.uptime - before.uptime if is_one_boot else now.wall - before.wall
-    return max(elapsed, now.active - before.active, 0.0)
+    return max(elapsed, elapsed_on_any_host(before, now))
+
+
+def elapsed_on_any_host(before: ev.Reading, now: ev.Reading) -> float:
+    """What passed between readings of two hosts, whose wall clocks may differ: what was served, and no less."""
+    is_one_boot = now.boot_id == before.boot_id
+    return max(now.uptime - before.uptime if is_one_boot else 0.0, now.active - before.active, 0.0)
 
 
 def applied(state: State, event: ev.TakeoverChange) -> State:
@@ -203,9 +214,9 @@ def _count(takeover: Counted, now: ev.Reading) -> ev.TakeoverCounted:
     return ev.TakeoverCounted(_spent(takeover, now), now)
 
 
-def _spent(takeover: Counted, now: ev.Reading) -> float:
+def _spent(takeover: Counted, now: ev.Reading, elapsed: float | None = None) -> float:
     """What is spent by now. See [Milliseconds]."""
-    elapsed = elapsed_seconds(takeover.reading, now)
+    elapsed = elapsed_seconds(takeover.reading, now) if elapsed is None else elapsed
     return min(_whole_milliseconds(takeover.spent + elapsed), takeover.granted)
 
 

@@ -51,7 +51,8 @@ class Member(msgspec.Struct, frozen=True):
     A license server of this name: `name` is unique within the server name,
     `instance` 32 random hex digits of this one start, `address` the "host:port"
     that clients are told, `listen` the one where the other members ask it.
-    `ttl` is the one it runs with, in seconds; 0 where an older release wrote it.
+    `ttl` is the one it runs with, in seconds; 0 where an older release wrote it. `identity` is that of its state
+    file, see `licserver.state`.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Member(msgspec.Struct, frozen=True):
     process: Process
     listen: str = ""
     ttl: float = 0.0
+    identity: str = ""
 
 
 class Claim(msgspec.Struct, frozen=True):

@@ -64,6 +64,7 @@ def test_stable_bytes():
         "S": ["session", "handle"],
         "P": ["name", "address", "hostids"],
         "U": [],
+        "E": ["pair", "name", "identity"],
         "T": ["pair", "change"],
         "TB": ["number", "limit", "nonce", "reading"],
         "TC": ["spent", "reading"],

@@ -37,9 +37,9 @@ def test_well(change, expected):
 
 @given(st.floats(0, 1e4), st.floats(STABLE_SECONDS, LONGEST_STABLE_SECONDS), st.floats(0, 1e6), st.booleans())
 def test_hand_back(well_for, stable, remaining, outside):
-    """At the limit at once; before, after a stable while, and only where nobody else switches."""
+    """After a stable while; before the limit only where nobody else switches."""
     may = may_hand_back(well_for, stable, remaining, is_switched_from_outside=outside)
-    assert may == (remaining <= NEAR_SECONDS or (not outside and well_for >= stable))
+    assert may == (well_for >= stable and (remaining <= NEAR_SECONDS or not outside))
 
 
 def test_stable():
