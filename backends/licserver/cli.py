@@ -216,8 +216,8 @@ def accept(config: Path) -> None:
     """
     Go on from a restored journal, knowingly.
 
-    Seats granted since its copy was made are forgotten, and can be granted again. So is what a pair spent of its
-    takeover limit, as far as the clocks do not tell it.
+    Seats granted since its copy was made are forgotten, and can be granted again. A redundant server takes over
+    from that journal only after its primary has served beside it.
 
     Example: licserver journal accept -c /etc/licserver/licserver.yaml
     """
@@ -229,7 +229,7 @@ def accept(config: Path) -> None:
         raise LicserverError("\n".join(problems))
     click.echo(
         f"{loaded.name} goes on from {loaded.journal} as it is: seats granted since that was copied are forgotten and "
-        "can be granted again, and so are activation keys and what was spent of a takeover limit"
+        "can be granted again; a redundant server takes over only after its primary has served beside it"
     )
 
 

@@ -31,6 +31,7 @@ from licserver.redundancy import Outfit
 from licserver.server import Identity, Server
 from licserver.state import SeenState
 from lsproxy import logs, systemd
+from lsproxy.config.relations import is_loopback
 from lsproxy.errors import LsproxyError
 from lsproxy.license.hostid import Hostid, parse_hostid
 from lsproxy.license.keys import load_public_key
@@ -147,7 +148,7 @@ class Service:
             journal=journal,
             licenses=licenses,
             outfit=_outfit(config),
-            peers=Peers(self._reactor, self._peer, token, config.ttl),
+            peers=Peers(self._reactor, self._peer, token, config.ttl, self._may_be_told),
             remember=lambda *seen_of_it: writer.do(partial(seen.remember, *seen_of_it)),
             stopping=self.stop,
         )
@@ -200,6 +201,9 @@ class Service:
             endpoint,
             tls.client_tls(parse_address(member.address).host, own.trusted, own.certificate, own.key),
         )
+
+    def _may_be_told(self, member: Member) -> bool:
+        return self._config.listen.tls is not None or is_loopback(parse_address(member.listen))
 
     def _reread(self) -> None:
         if self._server is not None:

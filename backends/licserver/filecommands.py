@@ -26,7 +26,7 @@ from lsproxy.license.model import LicenseError, Problem
 from lsproxy.license.offer import Pool, pools
 from lsproxy.license.signature import VerifiedLicense, verify
 from lsproxy.license.signature import sign as sign_text
-from lsproxy.license.terms import why_not_served
+from lsproxy.license.terms import why_not_limited, why_not_served
 
 
 class Refused(click.ClickException):
@@ -102,6 +102,8 @@ def sign(file: Path, key: Path, out: Path | None, *, as_json: bool) -> None:
     for line in parsed.features:
         if reason := why_not_served(line):
             click.echo(f"{target}:{line.line}: {line.feature} is signed, but {reason}", err=True)
+    if reason := why_not_limited(parsed):
+        click.echo(f"{target}:{parsed.servers[0].line}: {reason}", err=True)
     digest = verify(parsed, {line.vendor: private.public_key() for line in parsed.features}).digest
     if as_json:
         click.echo(msgspec.json.encode({"file": str(target), "signed": len(parsed.features), "digest": digest}))

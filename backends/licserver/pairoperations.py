@@ -22,6 +22,7 @@ from lsproxy.seat.messages import (
     Activate,
     Done,
     Register,
+    RegisteredBefore,
     Registration,
     RequestKey,
     RequestKeyReply,
@@ -98,6 +99,7 @@ class PairOperations:
             ttl=me.ttl,
             heartbeat=server.desk.terms.heartbeat,
             resume=server.desk.terms.resume,
+            before=None if known is None else RegisteredBefore(known.address, list(known.hostids)),
         )
 
     def _unregister(self, request: Unregister) -> Done:

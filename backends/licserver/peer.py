@@ -50,7 +50,10 @@ class Said(msgspec.Struct):
 
 
 class Peers:
-    """Asks other license servers. `connect` gives the endpoint of a member; `token` is the operator's."""
+    """
+    Asks other license servers. `connect` gives the endpoint of a member; `token` is the operator's, which only those
+    are told whom `may_be_told` allows.
+    """
 
     def __init__(
         self,
@@ -58,11 +61,13 @@ class Peers:
         connect: Callable[[Member], IStreamClientEndpoint],
         token: str | None,
         patience: float,
+        may_be_told: Callable[[Member], bool] = lambda _: True,
     ) -> None:
         self._reactor = reactor
         self._connect = connect
         self._token = token
         self._patience = patience
+        self._may_be_told = may_be_told
 
     async def ask_whether_active(self, member: Member) -> Answer:
         """Its role, by `status`."""
@@ -76,9 +81,11 @@ class Peers:
 
     async def ask_to_stand_down(self, member: Member, heir: str, reason: str) -> Answer:
         """Whether it gives the name up for `heir`."""
-        if self._token is None:
+        if self._token is None or not self._may_be_told(member):
             reply = await self._ask(member, [{"id": _ASKED, "op": "status"}])
             reason = "there is no token_file here with which to ask it"
+            if self._token is not None:
+                reason = f"it is asked at {member.listen}, on another host, and the token is sent there over TLS only"
             return Answered("refuses", reason) if isinstance(reply, Said) else reply
         hello = {"id": _HELLO, "op": "hello", "token": self._token}
         asking = {"id": _ASKED, "op": "stand_down", "to": heir, "reason": reason}

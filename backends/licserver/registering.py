@@ -24,12 +24,14 @@ from licserver.remote import Unreachable, ask
 from lsproxy.config.relations import is_loopback, is_wildcard
 from lsproxy.license.machine import machine_hostids
 from lsproxy.net.address import Address
+from lsproxy.seat.messages import Registration
 from lsproxy.secretfile import read_secret
 
 DEFAULT_LISTEN: Final = Address("127.0.0.1", 27102)
 MOST_CLOCK_SECONDS: Final = 60.0
 
 _MOST_HOSTIDS: Final = 64
+_FILE_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 _TOP_LEVEL: Final = re.compile(r"([A-Za-z_]+)[ \t]*:")
 _ACTIVE: Final = frozenset({"active", "blocked", "isolated"})
 
@@ -71,12 +73,15 @@ def register(
     _refuse_active(here, name, tls)
     _check_status(primary.ask(op="status"), primary, before, wall)
     reached_at = before.advertise if before is not None and listen is None else here
-    told = primary.ask(op="register", name=name, address=str(reached_at), hostids=_hostids(before))
+    said = primary.ask(op="register", name=name, address=str(reached_at), hostids=_hostids(before))
+    told = _told(said, address)
     try:
         return _write(file, _settings(file, before, told, address, listen, token_file), told, before)
     except BaseException:
-        if before is None or before.registered is None:
+        if told.before is None:
             primary.ask(op="unregister", name=name)
+        else:
+            primary.ask(op="register", name=name, address=told.before.address, hostids=told.before.hostids)
         raise
 
 
@@ -150,25 +155,25 @@ def _hostids(before: LicserverConfig | None) -> list[str]:
 def _settings(
     file: Path,
     before: LicserverConfig | None,
-    told: dict[str, Any],
+    told: Registration,
     address: Address,
     listen: Address | None,
     token_file: Path,
 ) -> dict[str, str | None]:
-    registered = {"primary": str(address), "name": told["backend"], "hostids": told["hostids"]}
-    settings: dict[str, Any] = {key: told[key] for key in ("journal", "ttl", "heartbeat", "resume")}
-    settings |= {"server_name": told["server"], "registered": registered}
+    registered = {"primary": str(address), "name": told.backend, "hostids": told.hostids}
+    settings: dict[str, Any] = {key: getattr(told, key) for key in ("journal", "ttl", "heartbeat", "resume")}
+    settings |= {"server_name": told.server, "registered": registered}
     if before is None or before.redundancy.scheme != "pair":
         settings["redundancy"] = "pair"
     if before is None:
         settings |= {
             "name": file.stem,
-            "license_file": f"{told['server']}.lic",
+            "license_file": f"{told.server}.lic",
             "token_file": str(token_file.resolve()),
         }
-        settings["vendor_keys"] = {vendor: f"{vendor}.pub" for vendor in told["vendor_keys"]}
-        if told["journal"].startswith("sqlite:"):
-            folder = Path(told["journal"].removeprefix("sqlite://")).parent
+        settings["vendor_keys"] = {vendor: f"{vendor}.pub" for vendor in told.vendor_keys}
+        if told.journal.startswith("sqlite:"):
+            folder = Path(told.journal.removeprefix("sqlite://")).parent
             settings["state"] = str(folder / f"{file.stem}.state")
     if before is None or listen is not None:
         settings["listen"] = str(listen or DEFAULT_LISTEN)
@@ -176,35 +181,63 @@ def _settings(
 
 
 def _write(
-    file: Path, settings: dict[str, str | None], told: dict[str, Any], before: LicserverConfig | None
+    file: Path, settings: dict[str, str | None], told: Registration, before: LicserverConfig | None
 ) -> LicserverConfig:
-    if before is None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        _place(file.parent / f"{told['server']}.lic", told["license"])
-        for vendor, key in told["vendor_keys"].items():
-            _place(file.parent / f"{vendor}.pub", key)
-        text = f"# Redundant server of {told['backend']}, written by `licserver register`.\n"
-    else:
-        text = file.read_text()
-        _replace(file.with_name(f"{file.name}.old"), text)
-    written = with_settings(text, settings)
+    placed: list[Path] = []
     draft = file.with_name(f".{file.name}.draft")
     try:
+        if before is None:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            needed = {f"{told.server}.lic": told.license}
+            needed |= {f"{vendor}.pub": key for vendor, key in told.vendor_keys.items()}
+            for name, content in needed.items():
+                _place(file.parent / name, content, placed)
+            text = f"# Redundant server of {told.backend}, written by `licserver register`.\n"
+        else:
+            text = file.read_text()
+        written = with_settings(text, settings)
         draft.write_text(written)
-        config = load_config(draft)
-        licenses = load_licenses(config)
-        if reason := licenses.why_not(licenses.read(), str(config.license_file)):
-            raise LicenseRefused(reason)
+        config = _load_servable(draft)
+        if before is not None:
+            _replace(file.with_name(f"{file.name}.old"), text)
+        _replace(file, written)
+    except BaseException as problem:
+        for path in placed:
+            path.unlink(missing_ok=True)
+        if isinstance(problem, OSError):
+            raise NotRegistered(f"{file} cannot be written: {problem.strerror}") from problem
+        raise
     finally:
         draft.unlink(missing_ok=True)
-    _replace(file, written)
     return config
 
 
-def _place(path: Path, text: str) -> None:
+def _load_servable(draft: Path) -> LicserverConfig:
+    """A configuration, of which the license may be served. Raises LsproxyError or LicserverError."""
+    config = load_config(draft)
+    licenses = load_licenses(config)
+    if reason := licenses.why_not(licenses.read(), str(config.license_file)):
+        raise LicenseRefused(reason)
+    return config
+
+
+def _told(said: dict[str, Any], address: Address) -> Registration:
+    """The primary's answer, by which files are named and written: nothing in it is taken on trust."""
+    try:
+        told = msgspec.convert(said, Registration)
+    except msgspec.ValidationError as problem:
+        raise NotRegistered(f"what {address} answered is no registration: {problem}") from problem
+    for name in (told.server, *told.vendor_keys):
+        if not _FILE_NAME.fullmatch(name):
+            raise NotRegistered(f"what {address} answered is no registration: {name[:64]!r} is no name")
+    return told
+
+
+def _place(path: Path, text: str, placed: list[Path]) -> None:
     """A file that is needed beside the configuration; one that is there with other contents is not overwritten."""
     if not path.exists():
         _replace(path, text)
+        placed.append(path)
     elif path.read_text() != text:
         raise NotRegistered(f"{path} is there with other contents than the primary's: move it away, or correct it")
 

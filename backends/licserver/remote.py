@@ -9,6 +9,7 @@ import msgspec
 
 from licserver.config import ListenTls
 from licserver.errors import LicserverError
+from lsproxy.config.relations import is_loopback
 from lsproxy.net.address import Address
 from lsproxy.net.network import Network
 from lsproxy.net.proxyprotocol import LOCAL_HEADER
@@ -19,6 +20,10 @@ SECONDS: Final = 10.0
 
 class Unreachable(LicserverError):
     """Nobody answered at the address; the sentence says what was tried."""
+
+
+class TokenExposed(LicserverError):
+    """The operator token would go over the network in clear."""
 
 
 class Declined(LicserverError):
@@ -37,8 +42,13 @@ def ask(
     operator's connection where there is a `token`, over TLS where the servers of the name have `tls`. From the
     networks `announced_from` the server wants a PROXY protocol header first.
 
-    Raises Unreachable, or Declined with the server's own sentence.
+    Raises TokenExposed, Unreachable, or Declined with the server's own sentence.
     """
+    if token is not None and tls is None and not is_loopback(address):
+        raise TokenExposed(
+            f"{address} is on another host, where the operator token needs TLS: give -c FILE, a configuration with "
+            "`listen: {address: …, tls: {certificate: FILE, key: FILE}}`"
+        )
     requests = [{**request, "id": 2}]
     if token is not None:
         requests.insert(0, {"op": "hello", "token": token, "id": 1})

@@ -20,7 +20,6 @@ import msgspec
 
 from licserver.errors import LicserverError
 
-
 SLOT_SECONDS: Final = 10.0
 """How often a newer slot of the same epoch is kept."""
 

@@ -12,7 +12,7 @@ from msgspec.structs import force_setattr
 from lsproxy.license.dates import Permanent, day_begins_at, day_ends_at, parse_date, parse_expiry
 from lsproxy.license.grammar import UNCOUNTED
 from lsproxy.license.hostid import ANY_KIND
-from lsproxy.license.model import FeatureLine, LicenseError
+from lsproxy.license.model import FeatureLine, LicenseError, LicenseFile
 from lsproxy.license.shown import shown
 from lsproxy.license.version import Version, parse_version
 
@@ -28,6 +28,7 @@ _NOT_BUILT: Final = (
     "MINIMUM",
     "SUPERSEDE",
 )
+_PAIR: Final = 2
 _COUNT: Final = re.compile(r"[0-9]{1,9}")
 _HOURS: Final = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
 
@@ -99,6 +100,19 @@ def takeover_hours(lines: Iterable[FeatureLine]) -> float:
     """
     given = [line.get("TAKEOVER") for line in lines]
     return min((DEFAULT_TAKEOVER_HOURS if hours is None else float(hours) for hours in given), default=0.0)
+
+
+def why_not_limited(license_file: LicenseFile) -> str:
+    """Why the takeover limit of a pair could be evaded by configuration alone, as a sentence; "" if it could not."""
+    is_pair = len(license_file.servers) == _PAIR or any(line.get("TAKEOVER") for line in license_file.features)
+    if not is_pair or not license_file.servers:
+        return ""
+    if all(hostid.kind not in {"id", ANY_KIND} for hostid in license_file.servers[0].hostids):
+        return ""
+    return (
+        "the primary is bound by ID= or ANY, which any host may declare, so that a redundant server could pass for the "
+        "primary and serve without its takeover limit; bind it by HOSTNAME=, ETHER= or MACHINE_ID="
+    )
 
 
 def why_not_served(line: FeatureLine) -> str:

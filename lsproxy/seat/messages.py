@@ -263,11 +263,18 @@ class TookOver(msgspec.Struct):
     ok: bool = True
 
 
+class RegisteredBefore(msgspec.Struct):
+    """The registration that another one has replaced."""
+
+    address: str
+    hostids: list[str]
+
+
 class Registration(msgspec.Struct):
     """
     The reply to `register`: what a redundant server needs to know of its primary `backend` at `address`. `license` is
     the text in force, `vendor_keys` the public keys (PEM) it is checked with, `journal` where all is kept as a
-    configuration says it; `ttl`, `heartbeat` and `resume` in seconds.
+    configuration says it; `ttl`, `heartbeat` and `resume` in seconds. `before` is what stood there until now.
     """
 
     id: int
@@ -281,6 +288,7 @@ class Registration(msgspec.Struct):
     ttl: float
     heartbeat: float
     resume: float
+    before: RegisteredBefore | None = None
     ok: bool = True
 
 

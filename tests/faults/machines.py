@@ -60,6 +60,16 @@ class Machines:
         ]
         self._nft(name, f"table inet parted {{ {' '.join(chains)} }}")
 
+    def part_from(self, name: str, ports: Sequence[int]) -> None:
+        """That machine and the others do not reach each other any more at those ports of either."""
+        set_of = f"{{ {', '.join(map(str, ports))} }}"
+        chains = [
+            f"chain {hook} {{ type filter hook {hook} priority 0; {ways} }};"
+            for hook in ("input", "output")
+            for ways in [f"tcp dport {set_of} drop; tcp sport {set_of} drop;"]
+        ]
+        self._nft(name, f"table inet parted {{ {' '.join(chains)} }}")
+
     def join(self, name: str) -> None:
         self._nft(name, "delete table inet parted")
 

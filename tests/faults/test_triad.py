@@ -238,16 +238,18 @@ def spread(machines, tmp_path):
 
 @pytest.mark.root
 @pytest.mark.nft
-@pytest.mark.parametrize("cut", ["cable", "between servers"])
+@pytest.mark.parametrize("cut", ["cable", "between servers", "from etcd alone"])
 def test_cut(spread, machines, cut):
     """
     The active server's machine is cut off: it vouches for nothing within `ttl`, another one serves, and no seat is
     granted twice, also to clients that reach both sides. Joined again, it stands by.
     """
     lost, epoch = spread.wait_active()
-    apart, together = (
-        (machines.pull_out, machines.plug_in) if cut == "cable" else (machines.part, machines.join)
-    )  # fmt: skip
+    apart, together = {
+        "cable": (machines.pull_out, machines.plug_in),
+        "between servers": (machines.part, machines.join),
+        "from etcd alone": (lambda name: machines.part_from(name, spread.cluster.ports), machines.join),
+    }[cut]
     with Load(spread, seed=1) as load:
         cut_at = time.monotonic()
         apart(lost)

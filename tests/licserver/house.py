@@ -229,7 +229,7 @@ class Host:
         )
         self.connections = Connections(self.server)
 
-    def _remember(self, journal_id, epoch, slot):
+    def _remember(self, journal_id, epoch, _slot):
         self.remembered.append((journal_id, epoch))
         return succeed(None)
 

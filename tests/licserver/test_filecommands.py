@@ -91,6 +91,20 @@ def test_sign_and_verify(folder):
     ]
 
 
+@pytest.mark.parametrize(("servers", "is_warned"), [
+    ("SERVER a ID=1111\nSERVER b ID=2222\n", True),
+    ("SERVER a ANY\nSERVER b ID=2222\n", True),
+    ("SERVER a HOSTNAME=a\nSERVER b ID=2222\n", False),
+    ("SERVER a ID=1111\n", False),
+])  # fmt: skip
+def test_sign_a_pair_anybody_can_declare(folder, servers, is_warned):
+    """The vendor is told where configuration alone would make a redundant server the primary, without a limit."""
+    (folder / "pair.lic").write_text(f"{servers}VENDOR acme\nINCREMENT cad acme 1.0 permanent 5\n")
+    done = run(sign, folder / "pair.lic", "--key", folder / "acme.key")
+    assert done.exit_code == 0
+    assert ("pair.lic:1: the primary is bound by ID= or ANY, which any host may declare" in done.stderr) == is_warned
+
+
 def test_sign_elsewhere(folder):
     """With --out the license itself stays as it was."""
     result = run(sign, folder / "acme.lic", "--key", folder / "acme.key", "--out", folder / "new.lic", "--json")

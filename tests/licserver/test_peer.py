@@ -108,6 +108,29 @@ async def test_no_token_here(listen):
 
 
 @pytest_twisted.ensureDeferred
+async def test_token_stays_here():
+    """Who may not be told the token is asked for its status alone."""
+    asked = []
+
+    class Listening(Protocol):
+        def dataReceived(self, data):
+            asked.append(data)
+            self.transport.write(b'{"id":2,"ok":true,"role":"active"}\n')
+
+    port = await server_endpoint(reactor, LOOPBACK, 0).listen(Factory.forProtocol(Listening))
+    number = port.getHost().port
+    peers = Peers(
+        reactor, lambda _: client_endpoint(reactor, LOOPBACK, number, timeout=0.2), TOKEN, 0.5, lambda _: False
+    )
+    answer = await peers.ask_to_stand_down(MEMBER, "lic-a", "why")
+    assert answer == Answered(
+        "refuses", "it is asked at b:1, on another host, and the token is sent there over TLS only"
+    )
+    assert asked == [b'{"id":2,"op":"status"}\n']
+    await port.stopListening()
+
+
+@pytest_twisted.ensureDeferred
 async def test_slow(listen):
     """A holder that answered the hello and takes long for the rest is there, and busy."""
     peers = await listen(WELCOME, patience=0.1)

@@ -1,11 +1,12 @@
 """`licserver register`, `unregister`, `request-key` and `activate`, by real processes."""
 
+import re
 import subprocess
 import time
 
 import pytest
 
-from licserver.registering import NotRegistered, register, with_settings
+from licserver.registering import NotRegistered, _told, register, with_settings
 from lsproxy.net.address import Address
 from tests.faults.process import Child, wait_for
 from tests.faults.system import COMMANDS, System, free_port
@@ -110,6 +111,37 @@ def test_another_one(system, site):
     do(*registering(system, site / "lic-b.yaml"))
     status, _, problem = licserver(*registering(system, site / "lic-c.yaml"))
     assert (status, "lic-b at" in problem, (site / "lic-c.yaml").exists()) == (1, True, False)
+
+
+def test_a_registration_that_stands(system, site):
+    """Registering from another folder fails, leaves no file behind, and takes back nothing of what stood before."""
+    do(*registering(system, site / "lic-b.yaml"))
+    before = do("status", "-c", system.folder / "lic-a.yaml")
+    other = site / "other"
+    other.mkdir()
+    (other / "acme.pub").write_text("another key\n")
+    status, _, problem = licserver(*registering(system, other / "lic-b.yaml"))
+    assert (status, "acme.pub is there with other contents" in problem) == (1, True)
+    assert [path.name for path in other.iterdir()] == ["acme.pub"]
+    assert "its redundant server is lic-b" in before
+    assert do("status", "-c", system.folder / "lic-a.yaml") == before
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    ({"vendor_keys": {"../../evil": "PEM"}}, "'../../evil' is no name"),
+    ({"server": "/etc/passwd"}, "'/etc/passwd' is no name"),
+    ({"ttl": "two"}, "Expected `float`"),
+    ({"license": None}, "license"),
+])  # fmt: skip
+def test_what_is_no_registration(change, words):
+    """What a primary answers is looked at before files are named after it."""
+    told = {
+        "id": 2, "server": "acme", "backend": "lic-a", "address": "h:1", "hostids": ["ANY"], "license": "", "ok": True,
+        "vendor_keys": {"acme": "PEM"}, "journal": "sqlite:///a.db", "ttl": 2, "heartbeat": 15, "resume": 45,
+    }  # fmt: skip
+    assert _told(told, Address("h", 1)).server == "acme"
+    with pytest.raises(NotRegistered, match=re.escape(words)):
+        _told({**told, **change}, Address("h", 1))
 
 
 def test_an_active_server(system, site):

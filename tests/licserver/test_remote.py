@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from licserver.remote import Declined, Unreachable, ask
+from licserver.remote import Declined, TokenExposed, Unreachable, ask
 from lsproxy.net.address import Address
 from lsproxy.net.network import parse_network
 from lsproxy.net.proxyprotocol import LOCAL_HEADER
@@ -84,3 +84,11 @@ def test_nobody_there():
         address = Address("127.0.0.1", free.getsockname()[1])
         with pytest.raises(Unreachable, match=f"answers at {address}"):
             ask(address, {"op": "status"}, None, None)
+
+
+def test_token_beyond_loopback():
+    """The operator token goes to another host over TLS only; a request without it goes there all the same."""
+    with pytest.raises(TokenExposed, match=r"192.0.2.1:27101 is on another host, where the operator token needs TLS"):
+        ask(Address("192.0.2.1", 27101), {"op": "activate"}, "a token", None)
+    with pytest.raises(Unreachable):
+        ask(Address("localhost.invalid", 27101), {"op": "status"}, None, None)

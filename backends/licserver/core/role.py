@@ -12,8 +12,9 @@ is judged from it, so that nothing rests on what was true a step ago.
     raise    epoch + 1, if the claim is still the one judged here
 
 A holder that answers is never ended. Where it cannot hold the journal up and has not confirmed its claim for
-`ttl`, the name is taken whatever it answers: it may be cut off from the journal alone. Whatever goes wrong in these steps costs a
-switch, never a seat: only the compare in `raise` and in every append is safety.
+`ttl`, the name is taken whatever it answers: it may be cut off from the journal alone.
+Whatever goes wrong in these steps costs a switch, never a seat: only the compare
+in `raise` and in every append is safety.
 """
 
 from typing import Final

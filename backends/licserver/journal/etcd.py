@@ -19,7 +19,7 @@ from twisted.logger import Logger
 
 from licserver.journal import etcd_statements as statements
 from licserver.journal.etcd_gateway import PATIENCE_SECONDS, Gateway
-from licserver.journal.etcd_keys import ClaimState, Keys, Published, Record
+from licserver.journal.etcd_keys import ClaimState, Holding, Keys, Published, Record, write
 from licserver.journal.etcd_membership import Membership, is_known_dead, own_pid_namespace
 from licserver.journal.etcd_messages import (
     Answer,
@@ -29,7 +29,7 @@ from licserver.journal.etcd_messages import (
 )
 from licserver.journal.etcd_reading import Reader
 from licserver.journal.etcd_recent import Recent
-from licserver.journal.etcd_statements import Known
+from licserver.journal.etcd_statements import Fence, Known
 from licserver.journal.etcd_watch import ClaimWatch, Listening
 from licserver.journal.interface import (
     Claim,
@@ -62,6 +62,7 @@ class EtcdJournal:
         self._reader = Reader(gateway, self._keys)
         self._writing = DeferredLock()
         self._known: Known | None = None
+        self._held = Fence(0, None)
         self._seen: ClaimState | None = None
         self._recent = Recent()
         self._watch = ClaimWatch(reactor, gateway, self._keys, self._recent, self._note)
@@ -90,8 +91,8 @@ class EtcdJournal:
 
     def activate(self, judged: Claim, member: Member, hold_down: float) -> Deferred[Claim]:
         async def activate() -> Claim:
-            namespace = own_pid_namespace()
-            reply = await self._reader.txn(statements.activate(self._keys, judged, member, hold_down, namespace))
+            holding = write(Holding(member, hold_down, own_pid_namespace()))
+            reply = await self._reader.txn(statements.activate(self._keys, judged, holding))
             state = statements.claim_in(self._keys, reply, 3 if reply.succeeded else 0)
             self._note(state)
             self._known = Known.of(state)
@@ -101,6 +102,7 @@ class EtcdJournal:
                 raise ClaimMoved(
                     f"the name is held by {holder} under epoch {claim.epoch}; the claim judged had {judged.epoch}"
                 )
+            self._held = Fence(claim.epoch, holding)
             return claim
 
         return self._write(activate)
@@ -113,7 +115,9 @@ class EtcdJournal:
         await self._keep_pieces(epoch, keys.log(slot), record, batch)
         for _ in range(MOST_ROUNDS):
             known = await self._known_now()
-            reply = await self._reader.txn(statements.append(keys, known, epoch, slot, record, active_seconds))
+            reply = await self._reader.txn(
+                statements.append(keys, known, self._fence(epoch), slot, record, active_seconds)
+            )
             if reply.succeeded:
                 self._confirmed(statements.after_append(known, reply.header.revision, slot, active_seconds))
                 return
@@ -135,7 +139,7 @@ class EtcdJournal:
     async def _confirm(self, epoch: int, active_seconds: float) -> None:
         for _ in range(MOST_ROUNDS):
             known = await self._known_now()
-            reply = await self._reader.txn(statements.confirm(self._keys, known, epoch, active_seconds))
+            reply = await self._reader.txn(statements.confirm(self._keys, known, self._fence(epoch), active_seconds))
             if reply.succeeded:
                 slot = known.confirmed.slot
                 self._confirmed(statements.after_append(known, reply.header.revision, slot, active_seconds))
@@ -147,7 +151,9 @@ class EtcdJournal:
         async def release() -> None:
             for _ in range(MOST_ROUNDS):
                 known = await self._known_now()
-                reply = await self._reader.txn(statements.release(self._keys, known, epoch, heir, active_seconds))
+                reply = await self._reader.txn(
+                    statements.release(self._keys, known, self._fence(epoch), heir, active_seconds)
+                )
                 if reply.succeeded:
                     return
                 claim = statements.claim_in(self._keys, reply).claim
@@ -175,7 +181,7 @@ class EtcdJournal:
         async def write_part() -> None:
             keys, record = self._keys, Record.of(epoch, part)
             await self._keep_pieces(epoch, keys.part(slot, epoch, number), record, part)
-            reply = await self._reader.txn(statements.write_part(keys, epoch, slot, number, record))
+            reply = await self._reader.txn(statements.write_part(keys, self._fence(epoch), slot, number, record))
             if reply.succeeded:
                 return
             newest = self._refused(epoch, reply).claim.newest_slot
@@ -205,7 +211,7 @@ class EtcdJournal:
         whole = Range(keys.part(slot, epoch, 0), keys.part(slot, epoch, parts), keys_only=True)
         is_whole = len(await self._reader.range(whole)) == parts
         reply = await self._reader.txn(
-            statements.publish(keys, epoch, slot, parts) if is_whole else statements.published(keys)
+            statements.publish(keys, self._fence(epoch), slot, parts) if is_whole else statements.published(keys)
         )
         if is_whole and reply.succeeded:
             return Published(slot, epoch, parts)
@@ -225,13 +231,15 @@ class EtcdJournal:
         oldest = await self._reader.range(Range(keys.logs, keys.log(kept), 1, keys_only=True))
         if not oldest:
             return False
-        reply = await self._reader.txn(statements.delete_entries(keys, epoch, keys.slot(oldest[0].key), kept))
+        reply = await self._reader.txn(
+            statements.delete_entries(keys, self._fence(epoch), keys.slot(oldest[0].key), kept)
+        )
         if not reply.succeeded:
             self._refused(epoch, reply)
         return reply.succeeded
 
     async def _delete_parts(self, epoch: int, snapshot: Published) -> None:
-        reply = await self._reader.txn(statements.delete_parts(self._keys, epoch, snapshot))
+        reply = await self._reader.txn(statements.delete_parts(self._keys, self._fence(epoch), snapshot))
         if not reply.succeeded:
             self._refused(epoch, reply)
 
@@ -296,8 +304,11 @@ class EtcdJournal:
         state = statements.claim_in(self._keys, reply)
         self._note(state)
         self._known = Known.of(state)
-        statements.insist(state.claim, epoch, self.server_name)
+        statements.insist(state.claim, self._fence(epoch), self.server_name)
         return state
+
+    def _fence(self, epoch: int) -> Fence:
+        return self._held if self._held.epoch == epoch else Fence(epoch, None)
 
     def _confirmed(self, known: Known) -> None:
         """The claim was confirmed. Now and then, the history that nobody needs is forgotten."""
@@ -317,7 +328,9 @@ class EtcdJournal:
         size = -(-len(content) // max(record.pieces, 1))
         for number in range(record.pieces):
             piece = content[number * size : (number + 1) * size]
-            reply = await self._reader.txn(statements.write_piece(self._keys, epoch, key, record.body, number, piece))
+            reply = await self._reader.txn(
+                statements.write_piece(self._keys, self._fence(epoch), key, record.body, number, piece)
+            )
             if not reply.succeeded:
                 self._refused(epoch, reply)
 

@@ -92,7 +92,9 @@ async def raise_epoch(reactor: BoottimeReactor, place: EtcdPlace, access: Access
         now = claim_state(keys, found.kvs).claim.epoch
         if now < epoch:
             raised = [put(keys.epoch, b"%d" % epoch), put(keys.given_up, write(GivenUp()))]
-            await gateway.ask("/v3/kv/txn", Txn([value_is(keys.epoch, b"%d" % now)], raised), TxnReply)
+            reply = await gateway.ask("/v3/kv/txn", Txn([value_is(keys.epoch, b"%d" % now)], raised), TxnReply)
+            if not reply.succeeded:
+                raise JournalUnusable(f"{place} came into use meanwhile; stop the license servers that use it first")
     finally:
         await gateway.close()
 

@@ -10,7 +10,7 @@ from licserver.errors import LicserverError
 from lsproxy.net.address import Address, parse_address
 
 _SCHEME: Final = "etcd://"
-_PREFIX: Final = re.compile(r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*")
+_PREFIX: Final = re.compile(r"[A-Za-z0-9._-]+")  # no "/": one journal never lies within another
 _RIGHT: Final = "must be etcd://HOST:PORT,HOST:PORT,HOST:PORT/PREFIX, such as etcd://a:2379,b:2379,c:2379/acme"
 
 

@@ -27,6 +27,7 @@ from licserver.journal.etcd_keys import (
     Record,
     claim_state,
     end_of,
+    read,
     write,
 )
 from licserver.journal.etcd_messages import (
@@ -45,9 +46,19 @@ from licserver.journal.etcd_messages import (
     value_is_below,
     value_is_not,
 )
-from licserver.journal.interface import Claim, Member, StaleEpoch
+from licserver.journal.interface import Claim, StaleEpoch
 
 BITE: Final = 1000
+
+
+class Fence(msgspec.Struct, frozen=True):
+    """
+    Under what a server writes: its `epoch`, and what its activation wrote to `claim/holding`, None where it was not
+    this handle's. By the epoch alone a server of before a restored copy could be taken for the holder of after it.
+    """
+
+    epoch: int
+    holding: bytes | None
 
 
 class Known(msgspec.Struct, frozen=True):
@@ -62,27 +73,34 @@ class Known(msgspec.Struct, frozen=True):
         return cls(state.revision, Confirmed(state.claim.active_seconds, state.claim.newest_slot))
 
 
-def fence(keys: Keys, epoch: int) -> list[Compare]:
-    """What every write under `epoch` compares."""
-    return [value_is(keys.epoch, b"%d" % epoch), value_is(keys.given_up, b"")]
+def fenced(keys: Keys, fence: Fence) -> list[Compare]:
+    """What every write compares."""
+    held = [] if fence.holding is None else [value_is(keys.holding, fence.holding)]
+    return [value_is(keys.epoch, b"%d" % fence.epoch), value_is(keys.given_up, b""), *held]
 
 
-def insist(claim: Claim, epoch: int, server_name: str) -> None:
-    """Raise StaleEpoch unless the name is held under `epoch`: the reason where a write was refused."""
+def insist(claim: Claim, fence: Fence, server_name: str) -> None:
+    """Raise StaleEpoch unless the name is held as `fence` says: the reason where a write was refused."""
+    epoch = fence.epoch
     if claim.epoch != epoch:
         raise StaleEpoch(f"epoch {epoch} is over: {server_name} is at epoch {claim.epoch}")
     if claim.holder is None:
         raise StaleEpoch(f"epoch {epoch} is over: the name {server_name} was given up")
+    if fence.holding is not None and read(fence.holding, Holding).holder != claim.holder:
+        raise StaleEpoch(f"epoch {epoch} is {claim.holder.name}'s in this journal, which is a copy of an older one")
 
 
-def activate(keys: Keys, judged: Claim, member: Member, hold_down: float, pid_namespace: int) -> Txn:
-    """See `interface.Journal.activate`. Either branch reads the claim, the first one as it is written."""
+def activate(keys: Keys, judged: Claim, holding: bytes) -> Txn:
+    """
+    See `interface.Journal.activate`; `holding` is the new Holding. Either branch reads the claim, the first one as it
+    is written.
+    """
     is_held = value_is if judged.holder is not None else value_is_not
     return Txn(
         [value_is(keys.epoch, b"%d" % judged.epoch), is_held(keys.given_up, b"")],
         [
             put(keys.epoch, b"%d" % (judged.epoch + 1)),
-            put(keys.holding, write(Holding(member, hold_down, pid_namespace))),
+            put(keys.holding, holding),
             put(keys.given_up, b""),
             _get_claim(keys),
         ],
@@ -90,11 +108,11 @@ def activate(keys: Keys, judged: Claim, member: Member, hold_down: float, pid_na
     )
 
 
-def append(keys: Keys, known: Known, epoch: int, slot: int, record: Record, active_seconds: float) -> Txn:
+def append(keys: Keys, known: Known, fence: Fence, slot: int, record: Record, active_seconds: float) -> Txn:
     """See `interface.Journal.append`. Refused, it reads the claim, then the slot."""
     return Txn(
         [
-            *fence(keys, epoch),
+            *fenced(keys, fence),
             is_unchanged(keys.confirmed, known.revision),
             is_absent(keys.log(slot)),
             exists(keys.log(slot - 1)),
@@ -104,19 +122,19 @@ def append(keys: Keys, known: Known, epoch: int, slot: int, record: Record, acti
     )
 
 
-def confirm(keys: Keys, known: Known, epoch: int, active_seconds: float) -> Txn:
+def confirm(keys: Keys, known: Known, fence: Fence, active_seconds: float) -> Txn:
     """See `interface.Journal.confirm`. Refused, it reads the claim."""
     return Txn(
-        [*fence(keys, epoch), is_unchanged(keys.confirmed, known.revision)],
+        [*fenced(keys, fence), is_unchanged(keys.confirmed, known.revision)],
         [put(keys.confirmed, write(_later(known, active_seconds, known.confirmed.slot)))],
         [_get_claim(keys)],
     )
 
 
-def release(keys: Keys, known: Known, epoch: int, heir: str | None, active_seconds: float) -> Txn:
+def release(keys: Keys, known: Known, fence: Fence, heir: str | None, active_seconds: float) -> Txn:
     """See `interface.Journal.release`. Refused, it reads the claim."""
     return Txn(
-        [*fence(keys, epoch), is_unchanged(keys.confirmed, known.revision)],
+        [*fenced(keys, fence), is_unchanged(keys.confirmed, known.revision)],
         [
             put(keys.given_up, write(GivenUp(heir))),
             put(keys.confirmed, write(_later(known, active_seconds, known.confirmed.slot))),
@@ -125,22 +143,22 @@ def release(keys: Keys, known: Known, epoch: int, heir: str | None, active_secon
     )
 
 
-def write_piece(keys: Keys, epoch: int, key: bytes, digest: bytes, number: int, piece: bytes) -> Txn:
+def write_piece(keys: Keys, fence: Fence, key: bytes, digest: bytes, number: int, piece: bytes) -> Txn:
     """Keep one piece of a long record, before the record at `key` is written. Refused, it reads the claim."""
-    return Txn(fence(keys, epoch), [put(keys.piece(key, digest, number), piece)], [_get_claim(keys)])
+    return Txn(fenced(keys, fence), [put(keys.piece(key, digest, number), piece)], [_get_claim(keys)])
 
 
-def write_part(keys: Keys, epoch: int, slot: int, number: int, record: Record) -> Txn:
+def write_part(keys: Keys, fence: Fence, slot: int, number: int, record: Record) -> Txn:
     """See `interface.Journal.write_part`. Refused, it reads the claim, then what was published, then that part."""
-    part = keys.part(slot, epoch, number)
+    part = keys.part(slot, fence.epoch, number)
     return Txn(
-        [*fence(keys, epoch), *_may_be_published(keys, slot)],
+        [*fenced(keys, fence), *_may_be_published(keys, slot)],
         [put(part, record.encode())],
         [_get_claim(keys), get(keys.published), get(part)],
     )
 
 
-def publish(keys: Keys, epoch: int, slot: int, parts: int) -> Txn:
+def publish(keys: Keys, fence: Fence, slot: int, parts: int) -> Txn:
     """
     Let the snapshot of `slot` be the one that counts, once its parts are there; deletes nothing yet.
 
@@ -148,8 +166,8 @@ def publish(keys: Keys, epoch: int, slot: int, parts: int) -> Txn:
     deleted, and then this one is refused. Refused, it reads the claim, then what was published.
     """
     return Txn(
-        [*fence(keys, epoch), *_may_be_published(keys, slot)],
-        [put(keys.published, Published(slot, epoch, parts).encode())],
+        [*fenced(keys, fence), *_may_be_published(keys, slot)],
+        [put(keys.published, Published(slot, fence.epoch, parts).encode())],
         [_get_claim(keys), get(keys.published)],
     )
 
@@ -168,18 +186,18 @@ def published(keys: Keys) -> Txn:
     return Txn([], [_get_claim(keys), get(keys.published)])
 
 
-def delete_entries(keys: Keys, epoch: int, first: int, kept: int) -> Txn:
+def delete_entries(keys: Keys, fence: Fence, first: int, kept: int) -> Txn:
     """Delete some slots from `first` on, all below `kept`, which is there. Refused, it reads the claim."""
     up_to = min(first + BITE, kept)
     long = keys.big(keys.logs)
     return Txn(
-        [*fence(keys, epoch), exists(keys.log(kept))],
+        [*fenced(keys, fence), exists(keys.log(kept))],
         [delete(keys.log(first), keys.log(up_to)), delete(long, keys.big(keys.log(up_to)))],
         [_get_claim(keys)],
     )
 
 
-def delete_parts(keys: Keys, epoch: int, snapshot: Published) -> Txn:
+def delete_parts(keys: Keys, fence: Fence, snapshot: Published) -> Txn:
     """Delete all parts that are older than the published `snapshot`'s, or beyond it. Refused, it reads the claim."""
     of_slot = keys.parts(snapshot.slot)
     own = keys.parts(snapshot.slot, snapshot.epoch)
@@ -187,7 +205,7 @@ def delete_parts(keys: Keys, epoch: int, snapshot: Published) -> Txn:
     ranges = [(keys.all_parts, own), (beyond, end_of(own)), (end_of(own), end_of(of_slot))]
     steps = [delete(start, end) for start, end in ranges]
     steps += [delete(keys.big(start), keys.big(end)) for start, end in ranges]
-    return Txn([*fence(keys, epoch), value_is(keys.published, snapshot.encode())], steps, [_get_claim(keys)])
+    return Txn([*fenced(keys, fence), value_is(keys.published, snapshot.encode())], steps, [_get_claim(keys)])
 
 
 def claim_seen(reply: TxnReply) -> list[KeyValue]:

@@ -5,8 +5,8 @@ import pytest
 
 from licserver.core.events import (
     PrimaryReturned,
-    RedundantSeen,
     Reading,
+    RedundantSeen,
     SeatGranted,
     SessionOpened,
     TakeoverBegun,

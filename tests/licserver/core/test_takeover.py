@@ -16,12 +16,13 @@ from licserver.core.takeover import (
     elapsed_seconds,
     limit_seconds,
     seconds_to_wait,
+    taken_by_another,
     taken_by_primary,
     taken_by_redundant,
     time_passed,
 )
 from licserver.core.takeover_news import Announce, Block, Extend, Restore, Unblock, Warn
-from tests.licserver.core.takeover_world import HOUR, RESTORE_SECONDS, World
+from tests.licserver.core.takeover_world import HOUR, NOON, RESTORE_SECONDS, World
 
 SIGNED = 2 * HOUR  # what the license of the random worlds allows
 
@@ -406,6 +407,26 @@ def test_changes_out_of_order(state, change):
 def test_elapsed(before, now, elapsed):
     """The uptime within a boot, the wall clock across boots, and never less than the active seconds."""
     assert elapsed_seconds(ev.Reading(*before), ev.Reading(*now)) == elapsed
+
+
+def test_the_primarys_clock():
+    """A primary whose clock is hours ahead spends none of the redundant server's time when it takes the name back."""
+    reading = ev.Reading("b's boot", 100.0, 50.0, NOON)
+    state = Counted(1, NOON, 72 * HOUR, 72 * HOUR, 0.0, reading, 0, b"")
+    [returned] = taken_by_primary(state, ev.Reading("a's boot", 9.0, 60.0, NOON + 100 * HOUR))
+    assert returned.spent == 10.0
+    [returned] = taken_by_primary(state, ev.Reading("b's boot", 130.0, 60.0, NOON + 100 * HOUR))
+    assert returned.spent == 30.0
+
+
+def test_another_license_in_between():
+    """While a server that is not of the pair has the name, its primary is not in control."""
+    reading = ev.Reading("boot", 100.0, 50.0, NOON)
+    state = Returned(Counted(1, NOON, 72 * HOUR, 72 * HOUR, 9.0, reading, 0, b""), 50.0)
+    [left] = taken_by_another(state, ev.Reading("boot", 110.0, 60.0, NOON))
+    [back] = taken_by_primary(applied(state, left), ev.Reading("boot", 5000.0, 5000.0, NOON))
+    assert back.active == 5000.0
+    assert taken_by_another(applied(state, left), reading) == taken_by_another(Whole(2), reading) == ()
 
 
 def test_limit():

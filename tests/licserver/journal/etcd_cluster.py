@@ -35,7 +35,8 @@ class EtcdCluster:
         self.folder = Path(tempfile.mkdtemp(prefix="etcd-", dir=MEMORY if MEMORY.is_dir() else None))
         self.scheme = scheme
         self.addresses = [Address(host, free_port()) for host, _ in places]
-        peers = [f"http://{host}:{free_port()}" for host, _ in places]
+        self.peer_ports = [free_port() for _ in places]
+        peers = [f"http://{host}:{port}" for (host, _), port in zip(places, self.peer_ports, strict=True)]
         cluster = ",".join(f"m{at}={peer}" for at, peer in enumerate(peers))
         self.members = []
         for at, (address, peer) in enumerate(zip(self.addresses, peers, strict=True)):
@@ -55,6 +56,11 @@ class EtcdCluster:
         if self.scheme == "http":
             wait_for(lambda: self.leader() is not None, "etcd has a leader")
         return self
+
+    @property
+    def ports(self) -> list[int]:
+        """Where members are reached, by clients and by each other."""
+        return [*(address.port for address in self.addresses), *self.peer_ports]
 
     def restore(self) -> None:
         """Let all members go on or start again, and wait until each of them says the same leader."""

@@ -81,7 +81,7 @@ async def given_up(cluster: EtcdCluster, prefix: str, follower: int, batch: byte
     await lost.confirm(1, 0.5)
     cluster.members[follower].signal(signal.SIGSTOP)
     await eventually(lambda: cluster.members[follower].is_stopped)
-    txn = append(Keys(prefix), await lost._known_now(), 1, 1, Record.of(1, batch), 1.0)
+    txn = append(Keys(prefix), await lost._known_now(), lost._fence(1), 1, Record.of(1, batch), 1.0)
     unanswered.send(cluster.addresses[follower], txn)
     with pytest.raises(JournalError) as unknown:
         await lost.append(1, 1, batch, 1.0)

@@ -14,7 +14,7 @@ from twisted.internet import reactor
 from twisted.internet.task import deferLater
 
 from licserver.journal.etcd_keys import Published, end_of
-from licserver.journal.etcd_messages import Answer, Compaction, Range, RangeReply, TxnReply, put
+from licserver.journal.etcd_messages import Answer, Compaction, Range, RangeReply, Txn, TxnReply, put
 from licserver.journal.etcd_opening import accept_copy, create, open_journal, raise_epoch
 from licserver.journal.etcd_place import Access, EtcdPlace
 from licserver.journal.interface import Compacted, JournalError, JournalUnusable, StaleEpoch
@@ -109,6 +109,24 @@ async def test_raised_epoch(cluster: EtcdCluster):
     assert (claim.epoch, claim.holder) == (7, None)
     assert (await take(journal, "lic-b")).epoch == 8
     await journal.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_one_epoch_twice(cluster: EtcdCluster):
+    """A holder from before a copy was restored does not write as the holder of the same epoch after it."""
+    prefix = await new_journal(cluster)
+    before, after = await through(cluster, [0], prefix), await through(cluster, [0], prefix)
+    await take(before, "lic-a")
+    await before.append(1, 1, b"x", 1.0)
+    await after._reader.txn(Txn([], [put(before._keys.epoch, b"0")]))
+    assert (await take(after, "lic-b")).epoch == 1
+    for write in (before.append(1, 2, b"y", 2.0), before.confirm(1, 2.0), before.release(1, None, 2.0),
+                  before.write_part(1, 1, 0, b"p"), before.publish(1, 1, 1)):  # fmt: skip
+        with pytest.raises(StaleEpoch, match="epoch 1 is lic-b's in this journal"):
+            await write
+    await after.append(1, 2, b"z", 2.0)
+    for each in (before, after):
+        await each.close()
 
 
 @pytest_twisted.ensureDeferred

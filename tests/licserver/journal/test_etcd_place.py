@@ -11,10 +11,10 @@ from lsproxy.net.address import Address
 
 
 def test_place():
-    """Members in their order, IPv6 in brackets, a prefix of one part or several; written as it was read."""
-    text = "etcd://a.example.com:2379,[::1]:2380/site/acme"
+    """Members in their order, IPv6 in brackets, a prefix; written as it was read."""
+    text = "etcd://a.example.com:2379,[::1]:2380/acme"
     place = parse_place(text)
-    assert place == EtcdPlace((Address("a.example.com", 2379), Address("::1", 2380)), "site/acme")
+    assert place == EtcdPlace((Address("a.example.com", 2379), Address("::1", 2380)), "acme")
     assert str(place) == text
 
 
@@ -26,6 +26,7 @@ def test_place():
         "etcd://a:2379//x",
         "etcd://a:2379/x/",
         "etcd://a:2379/x y",
+        "etcd://a:2379/x/y",
         "etcd://user:secret@a:2379/x",
         "etcd:a:2379/x",
         "etcd://a:0/x",
