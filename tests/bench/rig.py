@@ -19,10 +19,12 @@ SETTLED_SECONDS = 2.0
 class Rig:
     """Starts and ends everything; a context. `system` is the pair with lsproxy, `peers` what else stands before it."""
 
-    def __init__(self) -> None:
+    def __init__(self, redundancy: str = "duplicate") -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="lsproxy-bench-")
         self.folder = Path(self._folder.name)
-        self.system = System(self.folder, features={FEATURE: SEATS}, heartbeat=15, resume=45, has_proxy=True)
+        self.system = System(
+            self.folder, features={FEATURE: SEATS}, heartbeat=15, resume=45, has_proxy=True, redundancy=redundancy
+        )
         self.peers: dict[str, Child] = {}
 
     def __enter__(self) -> Self:
