@@ -1,7 +1,22 @@
-"""What the service manager is told, and how: sd_notify(3), nothing where there is no NOTIFY_SOCKET."""
+"""
+What is the service manager told, and what does it pass: sd_notify(3), sd_watchdog_enabled(3), sd_listen_fds(3)?
+
+It is told that this process is ready, what its standing is in one line, and, from the reactor, that it is alive: one
+that hangs sends no beats, and is ended and started again. Nothing is told where there is no NOTIFY_SOCKET.
+"""
 
 import os
 import socket
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from typing import Final
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+LOOK_SECONDS: Final = 1.0
+FIRST_DESCRIPTOR: Final = 3
+_PASSED: Final = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
+_MICROSECONDS: Final = 1e6
+_LONGEST_STATUS: Final = 1000  # characters: `systemctl status` shows one line
 
 
 def notify(state: str) -> None:
@@ -16,3 +31,70 @@ def notify(state: str) -> None:
             notifying.send(state.encode())
         except OSError:
             pass  # a service manager that is gone needs no news
+
+
+def passed_descriptors(environment: MutableMapping[str, str], pid: int) -> Sequence[int]:
+    """
+    The descriptors of the sockets that `environment` announces to process `pid`; the variables are taken out, for no
+    program that is started here is meant. To be asked before Twisted's endpoints are loaded, which take them out too.
+    """
+    meant, count, _names = (environment.pop(variable, "") for variable in _PASSED)
+    is_meant = meant == str(pid) and count.isascii() and count.isdigit()
+    return range(FIRST_DESCRIPTOR, FIRST_DESCRIPTOR + (int(count) if is_meant else 0))
+
+
+def watchdog_seconds(environment: Mapping[str, str], pid: int) -> float | None:
+    """After how many seconds without a beat the service manager ends process `pid`; None if it does not look."""
+    spent = environment.get("WATCHDOG_USEC", "")
+    if environment.get("WATCHDOG_PID", str(pid)) != str(pid) or not (spent.isascii() and spent.isdigit()):
+        return None
+    return int(spent) / _MICROSECONDS or None
+
+
+class Watchdog:
+    """Beats twice in `limit` seconds as long as the reactor turns; never where `limit` is None."""
+
+    def __init__(self, reactor: IReactorTime, limit: float | None) -> None:
+        self._reactor = reactor
+        self._limit = limit
+        self._next: IDelayedCall | None = None
+
+    def start(self) -> None:
+        """Beat from now on."""
+        if self._limit is not None:
+            notify("WATCHDOG=1")
+            self._next = self._reactor.callLater(self._limit / 2, self.start)
+
+    def stop(self) -> None:
+        """Beat no more."""
+        if self._next is not None:
+            self._next.cancel()
+            self._next = None
+
+
+class Standing:
+    """Tells the service manager what `standing` says, a line for people, whenever it is another one than before."""
+
+    def __init__(self, reactor: IReactorTime, standing: Callable[[], str]) -> None:
+        self._reactor = reactor
+        self._standing = standing
+        self._told = ""
+        self._next: IDelayedCall | None = None
+
+    def start(self) -> None:
+        """Tell it now and from now on; nothing where there is no service manager."""
+        if "NOTIFY_SOCKET" in os.environ:
+            self._look()
+
+    def stop(self) -> None:
+        """Tell no more."""
+        if self._next is not None:
+            self._next.cancel()
+            self._next = None
+
+    def _look(self) -> None:
+        standing = " ".join(self._standing().split())[:_LONGEST_STATUS]
+        if standing != self._told:
+            self._told = standing
+            notify(f"STATUS={standing}")
+        self._next = self._reactor.callLater(LOOK_SECONDS, self._look)
