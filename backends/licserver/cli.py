@@ -1,6 +1,7 @@
 """The `licserver` command."""
 
 import importlib
+import os
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -89,13 +90,24 @@ def init(config: Path) -> None:
 @config_option(required=True)
 def serve(config: Path) -> None:
     """
-    Run the license server until it is stopped (SIGTERM); SIGHUP rereads the license file.
+    Run the license server until it is stopped (SIGTERM); SIGHUP rereads its configuration and license file.
 
     Example: licserver serve -c /etc/licserver/licserver.yaml
     """
-    from licserver.daemon import serve as run  # noqa: PLC0415 slow to load
+    from lsproxy.systemd import passed_descriptors  # noqa: PLC0415 slow to load
 
-    sys.exit(run(config))
+    descriptors = passed_descriptors(os.environ, os.getpid())
+    from licserver.daemon import serve as run  # noqa: PLC0415 as above, and it loads Twisted's endpoints
+    from lsproxy.config.logform import wanted_form  # noqa: PLC0415 slow to load
+    from lsproxy.logs import cannot_start  # noqa: PLC0415 as above
+
+    try:
+        status = run(config, descriptors)
+    except (LicserverError, LsproxyError) as problem:
+        for sentence in str(problem).splitlines():
+            cannot_start(wanted_form(config), sentence)
+        status = 2
+    sys.exit(status)
 
 
 @commands.command()
@@ -106,11 +118,12 @@ def check(config: Path) -> None:
 
     Example: licserver check -c /etc/licserver/licserver.yaml
     """
-    from licserver.config import shortcomings  # noqa: PLC0415 slow to load
+    from licserver.checkup import check_files  # noqa: PLC0415 slow to load
+    from licserver.config import shortcomings  # noqa: PLC0415 as above
     from licserver.daemon import check_journal, check_license  # noqa: PLC0415 as above
 
     loaded = _load(config)
-    problems = check_license(loaded)
+    problems = check_license(loaded) + check_files(loaded)
     problems += _run(loaded, check_journal)
     for problem in problems:
         click.echo(problem, err=True)
@@ -153,12 +166,12 @@ def status(server: str | None, token_file: Path | None, config: Path | None, *, 
 @asking
 def reread(server: str | None, token_file: Path | None, config: Path | None) -> None:
     """
-    Put the server's license file in force, if it can be served; otherwise the old one stays.
+    Put the server's configuration and license file in force as they are now; what is wrong changes nothing.
 
     Example: licserver reread -c /etc/licserver/licserver.yaml
     """
     ask_running({"op": "reread"}, server, token_file, config)
-    click.echo("the license file was read again; on the active server it is in force")
+    click.echo("configuration and license file were read again; on the active server the license is in force")
 
 
 @commands.command()
@@ -300,8 +313,6 @@ def ask_running(
 
 
 def _address(server: str | None, loaded: "LicserverConfig | None") -> "Address":
-    import os  # noqa: PLC0415 only here
-
     from lsproxy.net.address import parse_server_list  # noqa: PLC0415 slow to load
 
     server = server or (None if loaded is not None else os.environ.get("LSPROXY_LICENSE"))

@@ -27,7 +27,7 @@ from lsproxy.config.leaves import (
 )
 from lsproxy.config.load import Finding, ask, load
 from lsproxy.config.model import Log, ServerTls
-from lsproxy.config.relations import is_loopback, is_wildcard
+from lsproxy.config.relations import do_collide, is_loopback, is_wildcard
 from lsproxy.config.scalars import Leaf, UnfitValueError
 from lsproxy.net.address import Address
 
@@ -123,7 +123,8 @@ class Etcd(msgspec.Struct, frozen=True, kw_only=True):
 class LicserverConfig(msgspec.Struct, frozen=True, kw_only=True):
     """
     The whole of licserver.yaml. `journal` is the path of a SQLite file or an EtcdPlace; without
-    a `token_file` no operator is accepted. `trust`, `advertise` and `state` are
+    a `token_file` no operator is accepted. `debug_log` is where uses of seats are written down as FlexNet
+    does, `metrics` the address at which numbers may be read by anybody. `trust`, `advertise` and `state` are
     what follows from the rest where they are not given.
     """
 
@@ -146,6 +147,8 @@ class LicserverConfig(msgspec.Struct, frozen=True, kw_only=True):
     hostids: tuple[DeclaredHostid, ...] = ()
     state_given: OutputPath | None = msgspec.field(default=None, name="state")
     log: Log = Log()
+    debug_log: OutputPath | None = None
+    metrics: ListenAddress | None = None
 
     @property
     def trust(self) -> float:
@@ -178,6 +181,7 @@ def check(config: LicserverConfig) -> Iterator[Finding]:
     yield from ask(_hostids_of_the_machine_are_not_declared, config)
     yield from ask(_etcd_is_reached_one_way, config)
     yield from ask(_password_stays_private, config)
+    yield from ask(_metrics_have_their_port, config)
 
 
 def shortcomings(config: LicserverConfig) -> Iterator[str]:
@@ -205,6 +209,11 @@ def _token_stays_private(config: LicserverConfig) -> Iterator[Finding]:
     if config.token_file is not None and config.listen.tls is None and not is_loopback(config.listen.address):
         beyond = f"{config.listen.address} can be reached from other hosts, where the operator token needs TLS"
         yield Finding(("listen",), f"{beyond}: write {{address: …, tls: {{certificate: FILE, key: FILE}}}}")
+
+
+def _metrics_have_their_port(config: LicserverConfig) -> Iterator[Finding]:
+    if config.metrics is not None and do_collide(config.metrics, config.listen.address):
+        yield Finding(("metrics",), f"{config.listen.address} is where seats are served, name another port")
 
 
 def _advertised_address_is_one(config: LicserverConfig) -> Iterator[Finding]:

@@ -1,24 +1,27 @@
 """The composition root of `licserver serve`: from a configuration to a running server, and its end."""
 
+import faulthandler
 import gc
 import os
 import secrets
 import signal
 import time
+from collections.abc import Iterable
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
-from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.interfaces import IListeningPort, IStreamClientEndpoint
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from licserver.config import LicserverConfig, load_config
 from licserver.connection import Connections
-from licserver.core.scheme import Redundant, Registered, Wanted
+from licserver.core.scheme import Redundant
 from licserver.core.sessions import Terms
+from licserver.dialing import Dialing
+from licserver.entrance import Entrance
 from licserver.errors import LicserverError
 from licserver.journal.etcd_place import EtcdPlace
 from licserver.journal.interface import Journal, Member
@@ -26,21 +29,20 @@ from licserver.journal.process import boot_id, this_process
 from licserver.journal.worker import Worker
 from licserver.journals import accept_copy, open_journal, raise_epoch, store_problems
 from licserver.licenses import LicenseRefused, Licenses
-from licserver.peer import LIFE_SECONDS, Peers
+from licserver.peer import Peers
 from licserver.redundancy import Outfit
+from licserver.reloading import Reloading
 from licserver.server import Identity, Server
 from licserver.state import SeenState
+from licserver.wanted import wanted_of
 from lsproxy import logs, systemd
-from lsproxy.config.relations import is_loopback
 from lsproxy.errors import LsproxyError
 from lsproxy.license.hostid import Hostid, parse_hostid
 from lsproxy.license.keys import load_public_key
 from lsproxy.license.machine import machine_hostids
-from lsproxy.net import tls
-from lsproxy.net.address import Address, parse_address
-from lsproxy.net.announcing import accept_proxy_protocol, announce_where_asked
+from lsproxy.net.address import Address
 from lsproxy.net.descriptors import raise_descriptor_limit
-from lsproxy.net.endpoints import client_endpoint, server_endpoint
+from lsproxy.net.passed import PassedSockets, passed_sockets
 from lsproxy.net.reactor import BoottimeReactor, install
 from lsproxy.secretfile import read_secret
 
@@ -55,30 +57,47 @@ class CannotServe(LicserverError):
     """This server cannot start; the sentence says why and what to do."""
 
 
-def serve(path: Path) -> int:
-    """Run the server that `path` configures until it is stopped. The exit status. Raises ConfigError."""
+def serve(path: Path, descriptors: Iterable[int] = ()) -> int:
+    """
+    Run the server that `path` configures until it is stopped, on the socket of `descriptors` where there is one. The
+    exit status. Raises ConfigError.
+    """
     config = load_config(path)
+    passed = passed_sockets(descriptors)
+    passed.refuse_strangers([config.listen.address])
     raise_descriptor_limit()
+    faulthandler.enable()  # one that hangs is aborted, and the log says where it hung
     reactor = install()
-    logs.begin(config.log.format)
+    lines = logs.begin(config.log.format)
     gc.set_threshold(_YOUNGEST_GENERATION, 20, 50)
-    service = Service(reactor, config)
+    service = Service(reactor, path, config, passed, lines)
     reactor.callWhenRunning(service.start)
     reactor.run()
     if service.fault:
-        log.error("{fault}", fault=service.fault)
+        log.error("{log_fault}", event="cannot_start", log_fault=service.fault)
     return service.status
 
 
 class Service:
-    """A server and its listener, from start to stop. `status` is the exit status, `fault` the sentence behind it."""
+    """
+    A server and its listener, from start to stop. `config` was read from `path`, `lines` write the log. `status` is
+    the exit status, `fault` the sentence behind it.
+    """
 
-    def __init__(self, reactor: BoottimeReactor, config: LicserverConfig) -> None:
+    def __init__(
+        self, reactor: BoottimeReactor, path: Path, config: LicserverConfig, passed: PassedSockets, lines: logs.Lines
+    ) -> None:
         self._reactor = reactor
+        self._path = path
+        self._lines = lines
+        self._passed = passed
+        self._watchdog = systemd.Watchdog(reactor, systemd.watchdog_seconds(os.environ, os.getpid()))
+        self._standing = systemd.Standing(reactor, self._role)
         self._config = config
-        self._port: IListeningPort | None = None
         self._server: Server | None = None
         self._connections: Connections | None = None
+        self._entrance: Entrance | None = None
+        self._reloading: Reloading | None = None
         self._is_stopping = False
         self.status = 0
         self.fault = ""
@@ -87,7 +106,8 @@ class Service:
         """Begin; the reactor runs."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._reactor.callFromThread(self.stop))
-        signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self._reread))
+        signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self._hang_up))
+        self._watchdog.start()
         Deferred.fromCoroutine(self._start()).addErrback(self._cannot_start)
 
     def stop(self) -> None:
@@ -96,6 +116,7 @@ class Service:
             return
         self._is_stopping = True
         systemd.notify("STOPPING=1")
+        self._standing.stop()
         Deferred.fromCoroutine(self._stop()).addErrback(self._cannot_stop)
 
     async def _start(self) -> None:
@@ -110,12 +131,18 @@ class Service:
         self._server = server
         log.info(
             "serving {address} as {name} of {server_name}, {role}",
+            event="started",
             address=config.listen.address,
             name=config.name,
             server_name=config.server_name,
             role=server.role(),
         )
         systemd.notify("READY=1")
+        self._standing.start()
+
+    def _role(self) -> str:
+        role = "stopping" if self._server is None else self._server.role()
+        return f"{self._config.name} of {self._config.server_name}: {role}"
 
     async def _assemble(self, journal: Journal, licenses: Licenses) -> Server:
         config = self._config
@@ -125,7 +152,6 @@ class Service:
         if reason:
             raise CannotServe(reason)
         await self._refuse_twice(journal)
-        listen = config.listen.address
         member = Member(
             name=config.name,
             instance=secrets.token_hex(16),
@@ -138,6 +164,8 @@ class Service:
         identity = Identity(member, config.server_name, version("lsproxy"), licenses.hostids)
         token = None if config.token_file is None else read_secret(config.token_file)
         writer = Worker(self._reactor, "state writer")
+        dialing = Dialing(self._reactor, config.listen)
+        peers = Peers(self._reactor, dialing, token, config.ttl, dialing.may_be_told)
         server = Server(
             reactor=self._reactor,
             wall=time.time,
@@ -148,18 +176,18 @@ class Service:
             journal=journal,
             licenses=licenses,
             outfit=_outfit(config),
-            peers=Peers(self._reactor, self._peer, token, config.ttl, self._may_be_told),
+            peers=peers,
             remember=lambda *seen_of_it: writer.do(partial(seen.remember, *seen_of_it)),
             stopping=self.stop,
+            reconfigure=self._reload,
         )
-        endpoint = server_endpoint(self._reactor, listen.host, listen.port)
-        if config.listen.accept_proxy_protocol:
-            endpoint = accept_proxy_protocol(self._reactor, endpoint, config.listen.accept_proxy_protocol)
-        if config.listen.tls is not None:
-            options = tls.server_tls(config.listen.tls.certificate, config.listen.tls.key, config.listen.tls.client_ca)
-            endpoint = tls.wrap_server(self._reactor, endpoint, options)
         self._connections = Connections(server)
-        self._port = await endpoint.listen(self._connections)
+        self._entrance = Entrance(self._reactor, self._passed, self._connections)
+        self._reloading = Reloading(
+            self._reactor, self._path, config, server, peers, self._entrance, dialing, self._lines
+        )
+        await self._entrance.open(config.listen)
+        await self._reloading.start()
         await server.read_journal()
         reason = server.why_not_ready()
         if reason:
@@ -187,27 +215,24 @@ class Service:
                     f"{config.ttl:g}; all servers of a name have the same: stop all, and start them with one"
                 )
 
-    def _peer(self, member: Member) -> IStreamClientEndpoint:
-        where = parse_address(member.listen)
-        endpoint = client_endpoint(self._reactor, where.host, where.port, timeout=LIFE_SECONDS)
-        # It is taken to want of those who connect what this server wants: who is not understood looks dead.
-        if self._config.listen.accept_proxy_protocol:
-            endpoint = announce_where_asked(endpoint, self._config.listen.accept_proxy_protocol)
-        own = self._config.listen.tls
-        if own is None:
-            return endpoint
-        return tls.wrap_client(
-            self._reactor,
-            endpoint,
-            tls.client_tls(parse_address(member.address).host, own.trusted, own.certificate, own.key),
-        )
+    def _hang_up(self) -> None:
+        Deferred.fromCoroutine(self._reread()).addErrback(lambda failure: log.failure("rereading failed", failure))
 
-    def _may_be_told(self, member: Member) -> bool:
-        return self._config.listen.tls is not None or is_loopback(parse_address(member.listen))
-
-    def _reread(self) -> None:
+    async def _reread(self) -> None:
+        if self._server is None or self._reloading is None:
+            return
+        await self._reload()
         if self._server is not None:
             self._server.reread()
+
+    async def _reload(self) -> str:
+        """Take the configuration file as it is now; what stands against it."""
+        assert self._reloading is not None  # there is a server that is asked
+        systemd.notify(f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
+        try:
+            return await self._reloading.reload()
+        finally:
+            systemd.notify("READY=1")
 
     def _cannot_start(self, failure: Failure) -> None:
         self.status = 2
@@ -224,12 +249,13 @@ class Service:
         if self._server is not None:
             server, self._server = self._server, None
             await server.stop()
-        if self._port is not None:
-            port, self._port = self._port, None
-            await maybeDeferred(port.stopListening)
+        if self._entrance is not None:
+            await self._entrance.close()
         if self._connections is not None:
             farewell = self._connections.close()
             await farewell.addTimeout(_FAREWELL_SECONDS, self._reactor, onTimeoutCancel=lambda *_: None)
+        if self._reloading is not None:
+            await self._reloading.stop()
         self._reactor.stop()
 
     def _cannot_stop(self, failure: Failure) -> None:
@@ -250,14 +276,7 @@ def _ask_at(config: LicserverConfig) -> Address:
 def load_licenses(config: LicserverConfig) -> Licenses:
     """The license file of a configuration, with the vendors' keys and this host's hostids. Raises LsproxyError."""
     keys = {vendor: load_public_key(path) for vendor, path in config.vendor_keys.items()}
-    return Licenses(config.license_file, keys, own_hostids(config), config.name, _wanted(config))
-
-
-def _wanted(config: LicserverConfig) -> Wanted:
-    given = config.registered
-    registered = None if given is None else Registered(given.name, str(given.primary), given.hostids)
-    redundancy = config.redundancy
-    return Wanted(redundancy.scheme, redundancy.takeover_limit_hours, redundancy.priority, registered)
+    return Licenses(config.license_file, keys, own_hostids(config), config.name, wanted_of(config))
 
 
 def _outfit(config: LicserverConfig) -> Outfit:

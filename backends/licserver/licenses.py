@@ -52,6 +52,11 @@ class Licenses:
         self._name = name
         self._verified: dict[tuple[str, str], VerifiedLicense] = {}
 
+    def become(self, other: "Licenses") -> None:
+        """Go on with the file, the keys and the wishes of `other`."""
+        self.path, self.vendor_keys, self.wanted = other.path, other.vendor_keys, other.wanted
+        self._verified = {}
+
     def read_pools(self, text: str, file: str) -> dict[str, tuple[Pool, ...]]:
         """What a text grants by its validly signed lines."""
         return pools(self.verify(text, file))
@@ -111,7 +116,7 @@ class Licenses:
             except LicenseRefused as refused:
                 if not in_force:
                     raise
-                log.warn("the own license file is not used: {reason}", reason=refused)
+                log.warn("the own license file is not used: {reason}", event="license_refused", reason=refused)
             else:
                 return None if own == in_force else own
         if against:

@@ -49,6 +49,7 @@ class Operations:
         self._pair = PairOperations(server, self._license_digest)
         self._noted = ""
         self._digests: dict[str, str] = {}
+        self._digested_by = server.licenses.vendor_keys
 
     def perform(self, conversation: Conversation, request: msgspec.Struct) -> None:
         """Carry out a request; the answer follows."""
@@ -67,7 +68,7 @@ class Operations:
             case Register() | Unregister() | RequestKey() | Activate():
                 self._run(conversation, request.id, self._pair_operation(conversation, request))
             case Stop(request_id):
-                log.info("an operator asked this server to stop")
+                log.info("an operator asked this server to stop", event="stop_asked")
                 self._say(conversation, Done(request_id))
                 self._stopping()
 
@@ -77,7 +78,7 @@ class Operations:
         if difference != self._noted:
             self._noted = difference
             if difference:
-                log.warn("{difference}", difference=difference)
+                log.warn("{log_difference}", event="license_differs", log_difference=difference)
 
     def _run(self, conversation: Conversation, request_id: int, operation: Coroutine[Any, Any, None]) -> None:
         def failed(failure: Failure) -> None:
@@ -111,7 +112,8 @@ class Operations:
             self._say(conversation, Refusal(request.id, "not_permitted", sentence))
             return
         if server.tenure is not None:
-            log.info("standing down: {reason}", reason=request.reason or "an operator asked for it")
+            reason = request.reason or "an operator asked for it"
+            log.info("standing down: {reason}", event="stand_down_asked", reason=reason)
             await server.tenure.stand_down(request.to, addresses.get(request.to or ""))
         self._say(conversation, Done(request.id))
 
@@ -127,11 +129,17 @@ class Operations:
         try:
             self._put_in_force(self._server.licenses.read())
         except LicenseRefused as refused:
-            log.error("{reason}", reason=refused)
+            log.error("{log_reason}", event="license_refused", log_reason=refused)
         self._server.settle()
 
     async def _reread(self, conversation: Conversation, request: Reread) -> None:
-        self._put_in_force(self._server.licenses.read())
+        problem = await self._server.reconfigure()
+        try:
+            self._put_in_force(self._server.licenses.read())
+        except LicenseRefused as refused:
+            raise LicenseRefused("\n".join(filter(None, [problem, str(refused)]))) from refused
+        if problem:
+            raise LicenseRefused(problem)
         self._confirm(conversation, request.id)
 
     async def _install(self, conversation: Conversation, request: Install) -> None:
@@ -152,7 +160,8 @@ class Operations:
             desk.record(LicenseCameIntoForce(text, str(server.licenses.path)))
             server.redundancy.begin(moment)
             desk.serve_queues(moment)
-            log.info("another license text is in force: {digest}", digest=server.licenses.digest(text))
+            digest = server.licenses.digest(text)
+            log.info("another license text is in force: {digest}", event="license_in_force", digest=digest)
         self.note_license()
 
     def _refuse_isolated(self) -> None:
@@ -180,6 +189,8 @@ class Operations:
         return self._digest(text)
 
     def _digest(self, text: str) -> str:
+        if self._server.licenses.vendor_keys is not self._digested_by:
+            self._digests, self._digested_by = {}, self._server.licenses.vendor_keys
         if text not in self._digests:
             self._digests = {text: self._server.licenses.digest(text), **dict(list(self._digests.items())[:1])}
         return self._digests[text]

@@ -86,7 +86,12 @@ class PairOperations:
         wanted = ev.RedundantRegistered(request.name, request.address, hostids)
         if known != wanted:
             server.desk.record(wanted)
-            log.info("{name} at {address} is the redundant server now", name=request.name, address=request.address)
+            log.info(
+                "{name} at {address} is the redundant server now",
+                event="registered",
+                name=request.name,
+                address=request.address,
+            )
         return Registration(
             id=request.id,
             server=server.identity.server_name,
@@ -109,7 +114,7 @@ class PairOperations:
             raise NotDone(f"no server is registered as redundant server of {self._server.identity.member.name}")
         if known is not None and request.name in {None, known.name}:
             self._server.desk.record(ev.RedundantUnregistered())
-            log.info("{name} is not the redundant server any more", name=known.name)
+            log.info("{name} is not the redundant server any more", event="unregistered", name=known.name)
         return Done(request.id)
 
     def _activate(self, request_id: int, key: str) -> Unblocked:

@@ -107,17 +107,19 @@ class Partner:
     def _note(self, primary: Member | None) -> None:
         before, self._primary = self._primary, primary
         if before is None and primary is not None:
-            log.info("the primary {name} answers", name=primary.name)
+            log.info("the primary {name} answers", event="primary_answers", name=primary.name)
         elif before is not None and primary is None:
-            log.warn("the primary {name} does not answer", name=before.name)
+            log.warn("the primary {name} does not answer", event="primary_silent", name=before.name)
 
     async def _hand_back(self, tenure: Tenure, primary: Member) -> None:
-        log.info("the primary {name} is back and has caught up: it gets the name", name=primary.name)
+        log.info(
+            "the primary {name} is back and has caught up: it gets the name", event="handed_back", name=primary.name
+        )
         self._handed_back_at = self._reactor.seconds()
         try:
             await tenure.stand_down(primary.name, primary.address)
         except LicserverError as problem:
-            log.warn("the name was given back, but {problem}", problem=problem)
+            log.warn("the name was given back, but {problem}", event="journal_failed", problem=problem)
 
 
 def _seen(said: Said) -> Seen:

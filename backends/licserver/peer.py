@@ -65,7 +65,7 @@ class Peers:
     ) -> None:
         self._reactor = reactor
         self._connect = connect
-        self._token = token
+        self.token = token
         self._patience = patience
         self._may_be_told = may_be_told
 
@@ -81,13 +81,13 @@ class Peers:
 
     async def ask_to_stand_down(self, member: Member, heir: str, reason: str) -> Answer:
         """Whether it gives the name up for `heir`."""
-        if self._token is None or not self._may_be_told(member):
+        if self.token is None or not self._may_be_told(member):
             reply = await self._ask(member, [{"id": _ASKED, "op": "status"}])
             reason = "there is no token_file here with which to ask it"
-            if self._token is not None:
+            if self.token is not None:
                 reason = f"it is asked at {member.listen}, on another host, and the token is sent there over TLS only"
             return Answered("refuses", reason) if isinstance(reply, Said) else reply
-        hello = {"id": _HELLO, "op": "hello", "token": self._token}
+        hello = {"id": _HELLO, "op": "hello", "token": self.token}
         asking = {"id": _ASKED, "op": "stand_down", "to": heir, "reason": reason}
         reply = await self._ask(member, [hello, asking])
         if not isinstance(reply, Said):

@@ -15,7 +15,7 @@ from licserver.core import events as ev
 from licserver.core.desk import Desk, Moment
 from licserver.core.limit import TakeoverLimit
 from licserver.core.scheme import Misfit, Primary, Redundant, Role, TriadMember
-from licserver.core.takeover_news import Block, Warn, sentence
+from licserver.core.takeover_news import Block, Warn, event_name, sentence
 from licserver.journal.interface import Member
 from licserver.licenses import LicenseRefused, Licenses
 from lsproxy.license.activation import NONCE_BYTES
@@ -82,7 +82,7 @@ class Redundancy:
         told, self.limit.news = self.limit.news, []
         for each in told:
             say = log.warn if isinstance(each, Warn | Block) else log.info
-            say("{sentence}", sentence=sentence(each))
+            say("{log_sentence}", event=event_name(each), log_sentence=sentence(each))
 
     def why_not_registered(self) -> str:
         """Why the registration in this server's configuration does not count; "" if it does, or there is none."""

@@ -10,7 +10,7 @@ What the states mean for clients stands in `tenure.py` and `core/`; what the ste
 of a takeover are, in `core/role.py`. This file carries them out.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final, assert_never
 
@@ -27,6 +27,7 @@ from licserver.core.desk import Desk, Moment, Saying, Says, Shut
 from licserver.core.ledger import Ledger
 from licserver.core.scheme import Redundant, head_start
 from licserver.core.sessions import Terms
+from licserver.core.uses import Use
 from licserver.errors import LicserverError
 from licserver.journal.interface import Claim, ClaimMoved, Journal, JournalError, Member, StaleEpoch
 from licserver.licenses import LicenseRefused, Licenses
@@ -37,6 +38,7 @@ from licserver.redundancy import Outfit, Redundancy
 from licserver.standby import Standby, held
 from licserver.tenure import Tenure, isolated
 from lsproxy.license.hostid import Hostid
+from lsproxy.metrics.buckets import APPEND_BOUNDS, Buckets
 
 log = Logger()
 
@@ -54,10 +56,15 @@ class Identity(msgspec.Struct, frozen=True):
     hostids: tuple[Hostid, ...]
 
 
+async def _nothing_to_read() -> str:
+    return ""
+
+
 class Server:
     """
     See the module. `remember` is told the journal id, the epochs and slots this server
-    sees, and keeps them; `stopping` is called when an operator asks it to stop.
+    sees, and keeps them; `stopping` is called when an operator asks it to stop, `reconfigure` when
+    one asks it to read its files again: it answers what stands against the configuration.
     """
 
     def __init__(
@@ -74,10 +81,12 @@ class Server:
         peers: Peers,
         remember: Callable[[str, int, int], Deferred[None]],
         stopping: Callable[[], None],
+        reconfigure: Callable[[], Awaitable[str]] = _nothing_to_read,
     ) -> None:
         self._reactor = reactor
         self._wall = wall
         self.identity = identity
+        self.reconfigure = reconfigure
         self._ttl = ttl
         self.journal = journal
         self.licenses = licenses
@@ -102,6 +111,8 @@ class Server:
         )
         self._operations = Operations(self, stopping)
         self.started_at = reactor.seconds()
+        self.activations = 0
+        self.appends = Buckets(APPEND_BOUNDS)
         self._try_after = self.started_at
         self._taking = DeferredLock()
         self._is_stopping = self._is_turning = False
@@ -134,7 +145,7 @@ class Server:
                     await self.tenure.stand_down(None, None)
             await self.journal.leave(self.identity.member)
         except JournalError as problem:
-            log.warn("stopping: {problem}", problem=problem)
+            log.warn("stopping: {problem}", event="journal_failed", problem=problem)
         await self.journal.close()
 
     def why_not_ready(self) -> str:
@@ -185,6 +196,9 @@ class Server:
     def deliver(self, sayings: Sequence[Saying], *, vouched: bool) -> None:
         """Write out what may be said now."""
         for conversation, message, says in sayings:
+            if conversation is None:
+                self._tell_witness(message)
+                continue
             connection = conversation.transport
             assert isinstance(connection, Connection)
             if message is None:
@@ -198,6 +212,11 @@ class Server:
             if says is Says.PAGE:
                 self.desk.is_page_unsaid = False
                 self._turn_soon()
+
+    def _tell_witness(self, use: msgspec.Struct | None) -> None:
+        assert isinstance(use, Use)
+        if self.desk.witness is not None:
+            self.desk.witness(use)
 
     # --- the active name -------------------------------------------------------
 
@@ -235,7 +254,11 @@ class Server:
                     case role.AskToStandDown():
                         answers = (*answers, await self._peers.ask_to_stand_down(_holding(claim), me.name, reason))
                     case role.EndHolder():
-                        log.warn("{holder} does not answer; making sure that it is gone", holder=_holder(claim))
+                        log.warn(
+                            "{holder} does not answer; making sure that it is gone",
+                            event="holder_silent",
+                            holder=_holder(claim),
+                        )
                         await self.journal.end_holder(claim)
                         ended = True
                     case role.Raise(hold_down):
@@ -270,8 +293,10 @@ class Server:
             await self._give_back(claim.epoch, claim.active_seconds)
             raise
         await opened
+        self.activations += 1
         log.info(
             "active: {name} has {server_name} in epoch {epoch} ({reason})",
+            event="active",
             name=self.identity.member.name,
             server_name=self.identity.server_name,
             epoch=claim.epoch,
@@ -297,6 +322,7 @@ class Server:
             unsnapped_events,
             self.deliver,
             self._tenure_ended,
+            self.appends,
         )
         return self.tenure.open(text, str(self.licenses.path), self.redundancy.begin)
 
@@ -307,7 +333,7 @@ class Server:
         except StaleEpoch:
             pass
         except JournalError as problem:
-            log.error("the name could not be given back: {problem}", problem=problem)
+            log.error("the name could not be given back: {problem}", event="journal_failed", problem=problem)
 
     def _license_to_bring(self, judged: Claim) -> str | None:
         """The text that comes into force when the judged claim is followed by this server's. Raises LicenseRefused."""
@@ -328,7 +354,7 @@ class Server:
         return ""
 
     def _tenure_ended(self, reason: str, is_kept: bool) -> None:
-        log.warn("no longer active: {reason}", reason=reason)
+        log.warn("no longer active: {reason}", event="stood_down" if is_kept else "deposed", reason=reason)
         tenure, self.tenure = self.tenure, None
         assert tenure is not None
         self._try_after = self._reactor.seconds() + self._ttl / 2
@@ -399,11 +425,11 @@ class Server:
 
     def _tried(self, outcome: role.Refuse | int) -> None:
         if isinstance(outcome, role.Refuse):
-            log.warn("the name was not taken: {message}", message=outcome.message)
+            log.warn("the name was not taken: {reason}", event="name_not_taken", reason=outcome.message)
 
     def _cannot_take(self, failure: Failure) -> None:
         if failure.check(LicserverError):
-            log.error("the name cannot be taken: {problem}", problem=failure.value)
+            log.error("the name cannot be taken: {problem}", event="name_not_taken", problem=failure.value)
         else:
             log.failure("the name cannot be taken", failure)
 
@@ -411,7 +437,7 @@ class Server:
         try:
             self.members = await self.journal.members()
         except JournalError as problem:
-            log.warn("the list of members cannot be read: {problem}", problem=problem)
+            log.warn("the list of members cannot be read: {problem}", event="journal_failed", problem=problem)
         else:
             await self._stay_listed()
             self._see_members()
@@ -439,12 +465,12 @@ class Server:
             where = f"as process {twin.process.pid} at {twin.address}"
             self.twin = f"{me.name} was started twice, the other one runs {where}; stop one of the two"
             if not before:
-                log.error("{sentence}", sentence=self.twin)
+                log.error("{log_sentence}", event="started_twice", log_sentence=self.twin)
         elif not self._is_stopping and me.instance not in {one.instance for one, _ in self.members}:
             try:
                 await self.journal.join(me)
             except JournalError as problem:
-                log.warn("the list of members cannot be written: {problem}", problem=problem)
+                log.warn("the list of members cannot be written: {problem}", event="journal_failed", problem=problem)
 
     # --- what it is ------------------------------------------------------------
 
@@ -466,6 +492,17 @@ class Server:
     def slot(self) -> int:
         """The newest slot that the ledger holds."""
         return self._standby.slot if self.tenure is None else self.tenure.slot
+
+    @property
+    def lag(self) -> int:
+        """How many slots are known to be in the journal that the ledger does not hold."""
+        claim = self._standby.claim
+        return 0 if self.tenure is not None or claim is None else max(0, claim.newest_slot - self.slot)
+
+    @property
+    def connections(self) -> int:
+        """How many connections are open."""
+        return len(self.desk.fresh) + len(self.desk.heard)
 
     @property
     def holder_instance(self) -> str | None:

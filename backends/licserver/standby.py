@@ -124,7 +124,7 @@ class Standby:
     def cannot_follow(self, failure: Failure) -> None:
         """Say so, and rest."""
         self._follow_after = self._reactor.seconds() + REST_SECONDS
-        log.error("the journal cannot be followed: {problem}", problem=failure.value)
+        log.error("the journal cannot be followed: {problem}", event="journal_failed", problem=failure.value)
 
     async def lead(self, claim: Claim, begin: Callable[[int], Deferred[None]]) -> Deferred[None]:
         """
@@ -159,4 +159,8 @@ class Standby:
 
 
 def _not_remembered(failure: Failure) -> None:
-    log.error("{problem}; an older copy of the journal might not be noticed at the next start", problem=failure.value)
+    log.error(
+        "{problem}; an older copy of the journal might not be noticed at the next start",
+        event="state_not_saved",
+        problem=failure.value,
+    )

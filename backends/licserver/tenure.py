@@ -32,6 +32,7 @@ from licserver.core.desk import Desk, Moment, Open, Saying, Shut
 from licserver.core.events import Activated, AnyEvent, LicenseCameIntoForce, encode_batch
 from licserver.journal.interface import Claim, Journal, JournalError, SlotRefused, StaleEpoch
 from licserver.snapshots import Snapshots
+from lsproxy.metrics.buckets import Buckets
 from lsproxy.seat.messages import Refusal
 
 log = Logger()
@@ -53,7 +54,7 @@ class Tenure:
     See the module. `claim` is the one this server has just written;
     `unsnapped_events` are those of the ledger that no snapshot holds; `deliver`
     says things; `ended` is called once, with the reason and whether the ledger
-    still is what the journal holds.
+    still is what the journal holds. `appends` takes how long each append took.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Tenure:
         unsnapped_events: int,
         deliver: Deliver,
         ended: Callable[[str, bool], None],
+        appends: Buckets,
     ) -> None:
         self._reactor = reactor
         self._wall = wall
@@ -75,6 +77,7 @@ class Tenure:
         self._ttl = ttl
         self._deliver = deliver
         self._ended = ended
+        self._appends = appends
         self.epoch = claim.epoch
         self.slot = claim.newest_slot
         self.is_over = False
@@ -204,6 +207,7 @@ class Tenure:
     def _kept(self, _: None, sent_at: float) -> None:
         if self.is_over:
             return
+        self._appends.observe(self._reactor.seconds() - sent_at)
         said, self._in_flight = self._in_flight, None
         assert said is not None
         self.slot += 1
@@ -246,7 +250,8 @@ class Tenure:
             self._vouched_until = now
         self._vouched_until = max(self._vouched_until, vouched_until)
         if self._isolated_since is not None and self.is_vouched:
-            log.info("the claim is confirmed again after {seconds:.1f} s", seconds=now - self._isolated_since)
+            seconds = now - self._isolated_since
+            log.info("the claim is confirmed again after {seconds:.1f} s", event="confirmed", seconds=seconds)
             self._isolated_since = None
             if not self._is_leaving:  # See [Leaving]
                 self._desk.open(self.moment())
@@ -273,7 +278,7 @@ class Tenure:
         if failure.check(StaleEpoch):
             self._end(f"the journal refused a confirmation: {failure.value}")
         else:
-            log.warn("the claim could not be confirmed: {problem}", problem=failure.value)
+            log.warn("the claim could not be confirmed: {problem}", event="unconfirmed", problem=failure.value)
 
     def _isolate(self, moment: Moment) -> None:
         desk = self._desk
@@ -281,7 +286,7 @@ class Tenure:
             if not isinstance(desk.door, Open):
                 return
             sentence = f"{desk.backend} could not confirm its claim to {desk.server_name} for {self._ttl:g} s"
-            log.error("isolated: {sentence}", sentence=sentence)
+            log.error("isolated: {log_sentence}", event="isolated", log_sentence=sentence)
             self._isolated_since = moment.boot
             desk.door = Shut("isolated", sentence, closes=False)
         elif moment.boot - self._isolated_since >= desk.terms.resume / 3:

@@ -132,7 +132,7 @@ def test_everything_can_be_said(folder: Path):
             (
                 "s.yaml:7: hartbeat: is an unknown key, did you mean heartbeat? Known here: name, server_name, listen, "
                 "license_file, vendor_keys, journal, etcd, advertise, redundancy, registered, ttl, heartbeat, resume, "
-                "token_file, hostids, state, log"
+                "token_file, hostids, state, log, debug_log, metrics"
             ),
         ),
         ("ttl: 0", "s.yaml:7: ttl: must be a number of more than 0 and at most 60, not 0"),

@@ -13,6 +13,7 @@ from licserver.core.ledger import Ledger
 from licserver.journal.interface import JournalError, Member, Process
 from licserver.journal.memory import Fault, MemoryStore
 from licserver.tenure import TICK_SECONDS, Tenure, isolated
+from lsproxy.metrics.buckets import APPEND_BOUNDS, Buckets
 from lsproxy.seat.messages import decode_request, encode
 from tests.licserver.core.office import NOON, TERMS, TOKEN, read_pools, replay, state_of
 
@@ -68,6 +69,7 @@ class Bench:
             unsnapped_events,
             self.deliver,
             lambda *ending: self.endings.append(ending),
+            Buckets(APPEND_BOUNDS),
         )
         self.tenure.open(license_text, "acme.lic").addBoth(self.opened.append)
 

@@ -41,6 +41,8 @@ from lsproxy.seat.messages import (
     Welcome,
 )
 
+_NO_DENIALS = frozenset({"bad_request", "ended"})  # the request is wrong, whatever seats there are
+
 
 class Conversation:
     """
@@ -200,6 +202,8 @@ class Conversation:
                 queue = desk.ledger.queues[outcome.feature]
                 self._await(request.id, 1 + sum(1 for number in queue if number < outcome.number))
             case Refusal():
+                if outcome.error not in _NO_DENIALS:
+                    desk.denied(session.number, request, outcome)
                 self._vouch(outcome)
 
     def _await(self, handle: int, position: int) -> None:

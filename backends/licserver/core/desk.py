@@ -11,8 +11,8 @@ to `at_once`, because the journal may take its time.
 Nothing here does I/O or reads a clock.
 """
 
-from collections import OrderedDict, deque
-from collections.abc import Iterable
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Iterable
 from enum import IntEnum
 from heapq import heappop, heappush
 from itertools import takewhile
@@ -25,9 +25,11 @@ from licserver.core.checkout import granted, next_in_queue
 from licserver.core.ledger import Held, Ledger, Session, Waiting
 from licserver.core.sessions import Terms, detach, is_over
 from licserver.core.usage import usage_reply
+from licserver.core.uses import Use, denial, uses
 from lsproxy.seat.messages import (
     HELLO_SECONDS,
     SILENT_HEARTBEATS,
+    Checkout,
     Notice,
     Refusal,
     Removed,
@@ -77,11 +79,18 @@ class Shut(msgspec.Struct, frozen=True):
 
 
 Door = Open | Shut
-Saying = tuple["Conversation", msgspec.Struct | None, Says]
+Saying = tuple["Conversation | None", msgspec.Struct | None, Says]
+"""What is said to whom, a None to close the connection; a `Use` to nobody is for the witness."""
 
 
 class Desk:
-    """See the module. `token` is the operator's, None where there is none; so is `limit` where none can be."""
+    """
+    See the module. `token` is the operator's, None where there is none; so is `limit` where none can be.
+
+    `denials` counts the checkouts refused, by the code of the refusal.
+
+    `witness` is told, by the shell and in the order of what is said, of every use of seats that is kept.
+    """
 
     def __init__(self, ledger: Ledger, server_name: str, backend: str, terms: Terms, token: str | None) -> None:
         self.ledger = ledger
@@ -91,6 +100,8 @@ class Desk:
         self.token = token
         self.door: Door = Shut("not_active", f"{backend} is starting")
         self.limit: TakeoverLimit | None = None
+        self.witness: Callable[[Use], None] | None = None
+        self.denials: Counter[str] = Counter()
         self.notices: list[Notice] = []
         self.wall = 0.0
         self.events: list[ev.AnyEvent] = []
@@ -130,6 +141,8 @@ class Desk:
         """
         instead: list[Saying] = []
         for conversation, message, says in sayings:
+            if conversation is None:
+                continue
             if message is None:
                 instead.append((conversation, None, Says.EVENT))
             elif says in {Says.PLAIN, Says.PAGE} and conversation.session is None:
@@ -144,6 +157,8 @@ class Desk:
 
     def record(self, event: ev.AnyEvent) -> None:
         """An event was decided."""
+        if self.witness is not None:
+            self.outbox += [(None, use, Says.EVENT) for use in uses(self.ledger, event)]
         self.ledger.apply(event)
         self.events.append(event)
         match event:
@@ -155,6 +170,12 @@ class Desk:
                 for session in self.ledger.sessions.values():
                     if session.deadline is not None:
                         heappush(self._windows, (session.deadline, session.number))
+
+    def denied(self, session: int, asked: Checkout | Waiting, refusal: Refusal) -> None:
+        """A checkout was refused, at once or after it had waited."""
+        self.denials[refusal.error] += 1
+        if self.witness is not None:
+            self.outbox.append((None, denial(self.ledger, session, asked, refusal), Says.EVENT))
 
     def say(self, conversation: "Conversation", message: msgspec.Struct, says: Says) -> None:
         """Say `message` once everything decided so far is kept."""
@@ -222,7 +243,10 @@ class Desk:
         while (due := next_in_queue(self.ledger, feature, moment.wall, self.blocked(moment))) is not None:
             if isinstance(due, tuple):
                 ended, refusal = due
+                waiting = self.ledger.entry(ended.session, ended.handle)
+                assert isinstance(waiting, Waiting)
                 self.record(ended)
+                self.denied(ended.session, waiting, refusal)
                 self.answer_wait(ended.session, refusal)
             else:
                 self.record(due)
@@ -300,7 +324,9 @@ class Desk:
             if isinstance(waiting, Waiting):
                 self.record(ev.WaitEnded(waiting.session, waiting.handle))
                 sentence = f"{waiting.feature}: no seat came free within {waiting.wait:g} s"
-                self.answer_wait(waiting.session, Refusal(waiting.handle, "no_seats", sentence))
+                refusal = Refusal(waiting.handle, "no_seats", sentence)
+                self.denied(waiting.session, waiting, refusal)
+                self.answer_wait(waiting.session, refusal)
         self.serve_queues(moment)
 
     def dismiss(self, active: str | None) -> None:

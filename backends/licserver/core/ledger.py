@@ -136,6 +136,11 @@ class Ledger:
         """What is left of a pair's takeover limit."""
         return self.takeovers.get(pair, takeover.Whole())
 
+    def read_pools_again(self) -> None:
+        """What reads license texts may read the one in force differently now."""
+        if self.license_text:
+            self.pools = self._read_pools(self.license_text, self.license_file)
+
     def apply(self, event: ev.AnyEvent) -> None:  # noqa: C901, PLR0912 one arm for each event is the point
         """Change the state by one event, which was decided on this very state."""
         match event:

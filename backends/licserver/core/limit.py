@@ -33,7 +33,7 @@ class TakeoverLimit:
     def __init__(self, desk: "Desk", boot_id: str, restore_seconds: float) -> None:
         self._desk = desk
         self._boot_id = boot_id
-        self._restore_seconds = restore_seconds
+        self.restore_seconds = restore_seconds
         self.role: Role | None = None
         self.news: list[News] = []
 
@@ -58,7 +58,7 @@ class TakeoverLimit:
     def keep(self, moment: "Moment") -> None:
         """Decide what the time makes due."""
         if isinstance(self.role, Primary | Redundant):
-            self._record(takeover.time_passed(self._state, self._reading(moment), self._restore_seconds))
+            self._record(takeover.time_passed(self._state, self._reading(moment), self.restore_seconds))
 
     @property
     def blocked(self) -> str:

@@ -60,6 +60,19 @@ class Restore(msgspec.Struct, frozen=True):
 News = Announce | Warn | Block | Extend | Unblock | Restore
 
 
+def event_name(told: News) -> str:
+    """What programs that read the log call it."""
+    match told:
+        case Announce() | Warn():
+            return "takeover_hours"
+        case Block():
+            return "blocked"
+        case Extend() | Unblock():
+            return "unblocked"
+        case Restore():
+            return "takeover_restored"
+
+
 def news(before: State, after: State) -> News | None:
     """What an event changed for people, None if nothing."""
     match before, after:

@@ -319,7 +319,9 @@ class EtcdJournal:
         elif now - self._history[0] >= COMPACT_SECONDS:
             asking = self._gateway.ask("/v3/kv/compaction", Compaction(self._history[1]), Answer)
             Deferred.fromCoroutine(asking).addErrback(
-                lambda failure: log.warn("etcd's history was not compacted: {problem}", problem=failure.value)
+                lambda failure: log.warn(
+                    "etcd's history was not compacted: {problem}", event="journal_failed", problem=failure.value
+                )
             )
             self._history = now, known.revision
 

@@ -134,7 +134,7 @@ class ClaimWatch:
             if answer.events:
                 self._tell()
         except (msgspec.DecodeError, JournalError) as problem:
-            log.error("watching the journal: {problem}", problem=problem)
+            log.error("watching the journal: {problem}", event="journal_failed", problem=problem)
             self._end_stream()
 
     def _changed(self, kv: KeyValue) -> None:
@@ -157,7 +157,7 @@ class ClaimWatch:
             return
         heard = max((kv.mod_revision for kv in self._kept.values()), default=0)
         if self._heard_at < asked_at and max((kv.mod_revision for kv in claim_seen(reply)), default=0) > heard:
-            log.warn("a watch of the journal has gone deaf; it begins anew")
+            log.warn("a watch of the journal has gone deaf; it begins anew", event="journal_failed")
             self._end_stream()
 
     def _end_stream(self) -> None:

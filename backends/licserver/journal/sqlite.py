@@ -181,7 +181,8 @@ class SqliteJournal:
 
     def _warn(self, sentence: str) -> None:
         """Log it; from any thread."""
-        self._reactor.callFromThread(partial(log.warn, "{sentence}", sentence=sentence))
+        saying = partial(log.warn, "{log_sentence}", event="journal_waits", log_sentence=sentence)
+        self._reactor.callFromThread(saying)
 
     def _write(self, job: Callable[[sqlite3.Cursor], Result], *, may_end_running: bool = True) -> Deferred[Result]:
         if self._is_closed:

@@ -153,6 +153,9 @@ class Office:
             if events:
                 self.batches.append(encode_batch(events))
             for conversation, message, says in (*at_once, *outbox):
+                if conversation is None:
+                    desk.witness(message)
+                    continue
                 client = conversation.transport
                 if says is Says.PAGE:
                     desk.is_page_unsaid = False
