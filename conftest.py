@@ -18,13 +18,16 @@ from lsproxy.net import reactor
 
 PROGRAMS = {
     "cc": lambda: shutil.which("cc"),
+    "chromium": lambda: shutil.which("chromium"),
     "etcd": lambda: shutil.which("etcd"),
     "faketime": lambda: Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1").exists(),
     "haproxy": lambda: shutil.which("haproxy"),
+    "keepalived": lambda: shutil.which("keepalived") and shutil.which("curl"),
     "nginx": lambda: shutil.which("nginx") and Path("/usr/lib/nginx/modules/ngx_stream_module.so").exists(),
     "nft": lambda: shutil.which("nft"),
     "openssl": lambda: shutil.which("openssl"),
     "postgres": lambda: list(Path("/usr/lib/postgresql").glob("*/bin/pgbench")),
+    "promtool": lambda: shutil.which("promtool"),
     "root": lambda: os.geteuid() == 0,
     "systemd": lambda: shutil.which("systemd-analyze"),
     "wrk": lambda: shutil.which("wrk"),

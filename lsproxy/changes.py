@@ -9,7 +9,7 @@ from lsproxy.config.model import LsproxyConfig
 from lsproxy.config.problems import KeyPath, spell
 from lsproxy.errors import LsproxyError
 
-_FIXED: Final = ("state", "admin", "log", "access_log")
+_FIXED: Final = ("state",)
 _FIXED_OF_POOLS: Final = ("kind", "server_name")
 _WHOLE_POOL: Final = 2
 

@@ -4,23 +4,27 @@ import os
 import random
 import shutil
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import msgspec
 
 from lsproxy.config import model
 from lsproxy.config.check import load_config
+from lsproxy.config.document import Document, read_document
 from lsproxy.config.tokens import load_tokens
 from lsproxy.core.binding import Unbound
+from lsproxy.core.expiry import due, sentence
 from lsproxy.core.outside import bind
 from lsproxy.errors import LsproxyError
+from lsproxy.expiries import terms_of
 from lsproxy.license.thirdparty import ThirdPartyLicense
 from lsproxy.net.reactor import BoottimeReactor, install
 from lsproxy.net.tls import server_tls
-from lsproxy.proxy.build import plan_pool
+from lsproxy.proxy.build import plan_pool, shared_name
 from lsproxy.proxy.kinds import kind, read_licenses
 from lsproxy.proxy.kinds.advice import findings
+from lsproxy.proxy.licenses import Licenses
 from lsproxy.proxy.relay.seen import look_at_once
 from lsproxy.proxy.seatpool import SeatPlan
 
@@ -44,12 +48,17 @@ def check(path: Path) -> Checkup:
     for name, pool in config.pools.items():
         problems += _pool(reactor, name, pool)
     problems += _certificates(config)
-    return Checkup(problems, [*advice(config), *_bindings(config), *_programs(config)])
-
-
-def advice(config: model.LsproxyConfig) -> Iterator[str]:
-    """What does not fit between third-party pools, their listeners and license files, as far as these are read."""
+    idle = _without_effect(read_document(path), config)
     today = datetime.now(UTC).date()
+    ending = _ending(config, today)
+    return Checkup(problems, [*advice(config, today), *ending, *_bindings(config), *_programs(config), *idle])
+
+
+def advice(config: model.LsproxyConfig, today: date | None = None) -> Iterator[str]:
+    """
+    What does not fit between third-party pools, their listeners and license files, as far as these are read, and what
+    of the files ends soon after `today`, where that is given.
+    """
     for name, pool in config.pools.items():
         if isinstance(pool, model.RelayPool):
             try:
@@ -108,6 +117,30 @@ def _bindings(config: model.LsproxyConfig) -> Iterator[str]:
             binding = bind(license_file, look_at_once(host), settings.hostids, called, is_case_kept=is_case_kept)
             if isinstance(binding, Unbound):
                 yield f"{name}: {backend} is not bound: {binding.reason}"
+
+
+def _without_effect(document: Document, config: model.LsproxyConfig) -> Iterator[str]:
+    for name, pool in config.pools.items():
+        if not isinstance(pool, model.RelayPool) or not document.has("pools", name, "conflict"):
+            continue
+        try:
+            licenses = third_party_licenses(pool)
+        except LsproxyError:
+            continue  # said as a problem
+        if shared_name(pool, licenses.values()) is None:
+            why = "nothing says that its backends share a name"
+            yield f"pools.{name}.conflict: has no effect, for {why}: add server_name, or remove conflict"
+
+
+def _ending(config: model.LsproxyConfig, today: date) -> Iterator[str]:
+    for name, pool in config.pools.items():
+        if isinstance(pool, model.SeatPool):
+            try:
+                licenses = Licenses(pool)
+            except LsproxyError:
+                continue  # said as a problem
+            terms = terms_of(licenses.of(backend) for backend in pool.backends)
+            yield from (f"{name}: {sentence(one, today)}" for one in due(terms, today))
 
 
 def _certificates(config: model.LsproxyConfig) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """The composition root of `lsproxy serve`: from a configuration to a running proxy, its reload and its end."""
 
+import faulthandler
 import gc
 import os
 import random
@@ -8,44 +9,50 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from twisted.internet.defer import Deferred, DeferredLock
-from twisted.internet.interfaces import IListeningPort
+from twisted.internet.defer import CancelledError, Deferred, DeferredLock
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from lsproxy import logs, systemd
-from lsproxy.admin import socketfile
 from lsproxy.admin.access import Access
 from lsproxy.admin.api import Api
+from lsproxy.admin.doors import Doors
 from lsproxy.admin.events import Events
-from lsproxy.admin.http import Site
 from lsproxy.admin.login import Logins
 from lsproxy.admin.tokens import TokenBook
+from lsproxy.changes import refuse_fixed
 from lsproxy.checkup import advice, third_party_licenses
 from lsproxy.commands import all_ended, end_all_now
 from lsproxy.config import model
 from lsproxy.config.check import load_config
 from lsproxy.config.tokens import load_tokens
 from lsproxy.errors import LsproxyError
+from lsproxy.expiries import Expiries
+from lsproxy.history.history import FILE_NAME, History
+from lsproxy.history.sampler import Sampler
+from lsproxy.metrics.metrics import Metrics
 from lsproxy.net.descriptors import raise_descriptor_limit
-from lsproxy.net.endpoints import server_endpoint
+from lsproxy.net.passed import PassedSockets, passed_sockets
 from lsproxy.net.reactor import BoottimeReactor, install
-from lsproxy.net.tls import server_tls, wrap_server
 from lsproxy.notify import Notify
+from lsproxy.panel.site import Panel
 from lsproxy.proxy.accesslog import AccessLog
 from lsproxy.proxy.kinds.clientconfig import ClientConfig, client_config
+from lsproxy.proxy.listener import Tally
 from lsproxy.proxy.operator import Operator
 from lsproxy.proxy.pool import Pool
 from lsproxy.proxy.state import SqliteMemory
+from lsproxy.readiness import first_known, standing
 from lsproxy.services import Services
 
 log = Logger()
 
+READY_SECONDS: Final = 5.0  # by then clients are told themselves that nobody serves
 _YOUNGEST_GENERATION: Final = 50_000  # sessions come in thousands and live long: look for garbage seldom
 _GRAVE: Final = frozenset(
     {
@@ -56,6 +63,7 @@ _GRAVE: Final = frozenset(
         "fencing_failed",
         "not_fenced",
         "license_differs",
+        "license_expiring",
         "state_not_saved",
         "takeover",
         "takeover_refused",
@@ -68,18 +76,21 @@ class CannotServeError(LsproxyError):
     """lsproxy cannot start; the sentence says why."""
 
 
-def serve(path: Path, stop_timeout: float) -> None:
+def serve(path: Path, stop_timeout: float, descriptors: Iterable[int] = (), *, notifies: bool = True) -> None:
     """
-    Run the proxy that `path` configures until it is stopped, which takes at most `stop_timeout` seconds.
+    Run the proxy that `path` configures until it is stopped, which takes at most `stop_timeout` seconds. It runs the
+    commands of `notify` itself where it `notifies`, and listens on the sockets of `descriptors` where they are bound.
 
     Raises ConfigError, and CannotServeError when it does not come to run.
     """
     config = load_config(path)
+    passed = passed_sockets(descriptors)
     raise_descriptor_limit()
+    faulthandler.enable()  # one that hangs is aborted, and the log says where it hung
     reactor = install()
-    logs.begin(config.log.format)
+    lines = logs.begin(config.log.format)
     gc.set_threshold(_YOUNGEST_GENERATION, 20, 50)
-    daemon = Daemon(reactor, path, config, stop_timeout)
+    daemon = Daemon(reactor, path, config, stop_timeout, lines, passed, notifies=notifies)
     reactor.callWhenRunning(daemon.start)
     reactor.run()
     if daemon.fault is not None:
@@ -89,20 +100,39 @@ def serve(path: Path, stop_timeout: float) -> None:
 class Daemon:
     """The proxy of the configuration file at `path`. `fault` says, after the end, why it did not come to run."""
 
-    def __init__(self, reactor: BoottimeReactor, path: Path, config: model.LsproxyConfig, stop_timeout: float) -> None:
+    def __init__(
+        self,
+        reactor: BoottimeReactor,
+        path: Path,
+        config: model.LsproxyConfig,
+        stop_timeout: float,
+        lines: logs.Lines,
+        passed: PassedSockets,
+        *,
+        notifies: bool,
+    ) -> None:
         self._reactor = reactor
+        self._lines = lines
+        self._passed = passed
+        self._notifies = notifies
+        self._watchdog = systemd.Watchdog(reactor, systemd.watchdog_seconds(os.environ, os.getpid()))
+        self._standing = systemd.Standing(reactor, lambda: standing(self.pools))
+        self._known: Deferred[None] | None = None
         self._path = path
-        self._admin = config.admin
         self._state = config.state
         self._stop_timeout = stop_timeout
         self._events = Events(secrets.token_hex(4), time.time)
         self._config = config
         self._access_log: AccessLog | None = None
-        self._notify = Notify(reactor, config.notify)
+        self._notify = Notify(reactor, config.notify if notifies else ())
         self._services: Services | None = None
         self._memory: SqliteMemory | None = None
-        self._sites: list[Site] = []
-        self._ports: list[IListeningPort] = []
+        self._expiries = Expiries(reactor, lambda: {} if self._services is None else self._services.pools, time.time)
+        self._tokens = TokenBook(reactor, reactor.getThreadPool(), config.admin.tokens_file, secrets.token_bytes(32))
+        self._doors: Doors | None = None
+        self._history = History(reactor, config.state.with_name(FILE_NAME), time.time)
+        self._sampler = Sampler(reactor, self, self._history, time.time)
+        self._metrics = Metrics(reactor, self, self._history, self._events, version("lsproxy"))
         self._reloading = DeferredLock()
         self._is_stopping = False
         self.fault: LsproxyError | None = None
@@ -117,11 +147,17 @@ class Daemon:
         """The operator's side of each."""
         return {} if self._services is None else self._services.operators
 
+    @property
+    def tallies(self) -> Mapping[str, Tally]:
+        """The clients of each listener, by its name."""
+        return {} if self._services is None else self._services.tallies
+
     def start(self) -> None:
         """Begin; the reactor runs."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._reactor.callFromThread(self.stop))
         signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self._hang_up))
+        self._watchdog.start()
         Deferred.fromCoroutine(self._start()).addErrback(self._cannot_start)
 
     def client_config(self, pool: str, host: str | None) -> ClientConfig:
@@ -142,7 +178,10 @@ class Daemon:
             return
         self._is_stopping = True
         systemd.notify("STOPPING=1")
-        log.info("stopping: no more clients are accepted, those connected go to their next address")
+        self._standing.stop()
+        if self._known is not None:
+            self._known.cancel()
+        log.info("stopping: no more clients are accepted, those connected go to their next address", event="stopping")
         # A reactor that hangs, or a thread that does, must not outlast the limit.
         last_resort = threading.Timer(self._stop_timeout, os._exit, (0,))
         last_resort.daemon = True
@@ -156,33 +195,42 @@ class Daemon:
         if self._config.access_log is not None:
             self._access_log = AccessLog(self._reactor, self._config.access_log, self._config.log.format, time.time)
         shuffle = random.SystemRandom().random
-        services = Services(self._reactor, self._config, self._memory, shuffle, self._tell, self._access_log)
-        load_tokens(self._admin.tokens_file)
+        admin = self._config.admin
+        self._passed.refuse_strangers(
+            [admin.address, *(listener.address for listener in self._config.listen.values())], admin.socket
+        )
+        services = Services(
+            self._reactor, self._config, self._memory, shuffle, self._tell, self._access_log, self._passed
+        )
+        load_tokens(self._config.admin.tokens_file)
         self._services = services
+        await self._history.open()
         await self._open_admin()
         await services.start()
+        self._expiries.start()
+        self._sampler.start()
         self._warn_of(self._config)
         gc.collect()
         gc.freeze()
         where = ", ".join(f"{listener.address} (pool {listener.pool})" for listener in self._config.listen.values())
-        log.info("serving {where}; panel and API at {admin}", where=where, admin=self._admin.address)
+        log.info("serving {where}; panel and API at {admin}", event="started", where=where, admin=admin.address)
+        self._known = Deferred.fromCoroutine(first_known(self._reactor, lambda: self.pools, READY_SECONDS))
+        self._known.addCallback(lambda _: self._ready()).addErrback(lambda failure: failure.trap(CancelledError))
+
+    def _ready(self) -> None:
         systemd.notify("READY=1")
+        self._standing.start()
 
     async def _open_admin(self) -> None:
-        admin = self._admin
         seconds = self._reactor.seconds
         logins = Logins(seconds, lambda: secrets.token_urlsafe(24))
-        tokens = TokenBook(self._reactor, self._reactor.getThreadPool(), admin.tokens_file, secrets.token_bytes(32))
-        api = Api(self, Access(seconds, tokens, logins), logins, time.time, version("lsproxy"))
-        # One limit on connections each: whoever fills the port up does not shut the socket.
-        local, site = self._sites = [Site(self._reactor, api.answer, self._events) for _ in range(2)]
-        # First of all ports: who runs here already is found out by it.
-        self._ports.append(socketfile.listen(self._reactor, admin.socket, local))
-        endpoint = server_endpoint(self._reactor, admin.address.host, admin.address.port)
-        if admin.tls is not None:
-            tls = server_tls(admin.tls.certificate, admin.tls.key, admin.tls.client_ca)
-            endpoint = wrap_server(self._reactor, endpoint, tls)
-        self._ports.append(await endpoint.listen(site))
+        access = Access(seconds, self._tokens, logins)
+        api = Api(self, access, logins, time.time, version("lsproxy"), self._history, self._metrics)
+        panel = Panel(
+            self._reactor, api, self, access, logins, self._events, self._history, time.time, version("lsproxy")
+        )
+        self._doors = Doors(self._reactor, self._config.admin, panel.answer, self._events, self._passed)
+        await self._doors.open()
 
     async def _reload(self) -> list[str]:
         services = self._services
@@ -192,21 +240,60 @@ class Daemon:
         if self._access_log is not None:
             self._access_log.reopen()
         try:
-            changes = await services.change(load_config(self._path))
+            changes = await self._change(services, load_config(self._path))
         except LsproxyError as problem:
             message = f"{self._path} was not taken, the old configuration goes on: {problem}"
             self._tell("reload_refused", None, message, {})
             raise LsproxyError(message) from problem
         finally:
             systemd.notify("READY=1")
-        self._notify.commands = services.config.notify
+        self._notify.commands = services.config.notify if self._notifies else ()
         self._warn_of(services.config)
-        self._tell("reloaded", None, f"{self._path} was read again: {'; '.join(changes) or 'no changes'}", {})
+        self._expiries.look()
+        message = f"{self._path} was read again: {'; '.join(changes) or 'no changes'}"
+        self._tell("reloaded", None, message, {"changes": changes})
         return changes
+
+    async def _change(self, services: Services, config: model.LsproxyConfig) -> list[str]:
+        """All of it or nothing: what can fail is prepared first."""
+        assert self._doors is not None  # open since before the pools
+        refuse_fixed(self._config, config)
+        load_tokens(config.admin.tokens_file)
+        move = await self._doors.prepare(config.admin)
+        access_log = None
+        try:
+            access_log = self._next_access_log(config)
+            changes = await services.change(config, access_log)
+        except LsproxyError:
+            move.undo()
+            if access_log is not None and access_log is not self._access_log:
+                access_log.close()
+            raise
+        move.done()
+        self._tokens.path = config.admin.tokens_file
+        self._lines.form = config.log.format
+        former, self._access_log = self._access_log, access_log
+        if former is not None and former is not access_log:
+            former.close()
+        if access_log is not None and config.access_log is not None:
+            access_log.go_on(config.access_log, config.log.format)
+        self._config = config
+        return changes
+
+    def _next_access_log(self, config: model.LsproxyConfig) -> AccessLog | None:
+        """The same one where it goes on, in whatever file. Raises LineFileError."""
+        if config.access_log is None:
+            return None
+        if self._access_log is None:
+            return AccessLog(self._reactor, config.access_log, config.log.format, time.time)
+        self._access_log.check(config.access_log)
+        return self._access_log
 
     async def _stop(self) -> None:
         if self._services is None:
             return
+        self._sampler.stop()
+        self._expiries.stop()
         await self._services.stop_listening()
         gone: Deferred[object] = self._services.stop_pools().addCallback(lambda _: None)
         self._notify.stop()
@@ -217,14 +304,15 @@ class Daemon:
         await ended
         if self._access_log is not None:
             await self._access_log.close().addTimeout(self._stop_timeout / 4, self._reactor)
+        closed = Deferred.fromCoroutine(self._history.close())
+        await closed.addTimeout(self._stop_timeout / 8, self._reactor, onTimeoutCancel=lambda *_: None)
 
     def _end(self) -> None:
+        self._watchdog.stop()
+        self._passed.close()
         end_all_now()
-        for site in self._sites:
-            site.close()
-        ports, self._ports = self._ports, []
-        for port in ports:
-            port.stopListening()
+        if self._doors is not None:
+            self._doors.close()
         if self._memory is not None:
             self._memory.close()
         if self._reactor.running:
@@ -248,21 +336,24 @@ class Daemon:
 
     def _warn_of(self, config: model.LsproxyConfig) -> None:
         for finding in advice(config):
-            log.warn("{finding}", finding=finding)
+            log.warn("{log_text}", event="advice", log_text=finding)
 
     def _tell(self, event: str, pool: str | None, message: str, details: dict[str, object]) -> None:
         self._events.tell(event, pool, message, details)
         self._notify.tell(event, pool, message)
         text = message if pool is None else f"{pool}: {message}"
+        fields: dict[str, Any] = {**details, "event": event, "pool": pool, "log_text": text}
         if event in _GRAVE or event == "reload_refused":
-            log.warn("{text}", text=text)
+            log.warn("{log_text}", **fields)
         else:
-            log.info("{text}", text=text)
+            log.info("{log_text}", **fields)
+        if event == "license_installed":
+            self._expiries.look()
 
 
 def _not_all_gone(_result: object, timeout: float) -> None:
-    log.warn("some clients had not closed their connection after {timeout:g} s", timeout=timeout)
+    log.warn("some clients had not closed their connection after {timeout:g} s", event="stop_late", timeout=timeout)
 
 
 def _not_all_ended(_result: object, timeout: float) -> None:
-    log.warn("some commands had not ended after {timeout:g} s, and are killed", timeout=timeout)
+    log.warn("some commands had not ended after {timeout:g} s, and are killed", event="stop_late", timeout=timeout)

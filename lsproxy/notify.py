@@ -6,7 +6,7 @@ the newest beyond that are left out and counted in the log.
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -26,6 +26,7 @@ EVENTS: Final = frozenset(
         "fencing_failed",
         "not_fenced",
         "license_differs",
+        "license_expiring",
         "takeover",
         "takeover_hours",
         "unserved",
@@ -53,7 +54,12 @@ class Notify:
         if event not in EVENTS or not self.commands or self._is_stopped:
             return
         if len(self._waiting) >= MOST_WAITING:
-            log.warn("notify is too slow, {event} is not passed on: {message}", event=event, message=message)
+            log.warn(
+                "notify is too slow, {left_out} is not passed on: {what}",
+                event="notify_failed",
+                left_out=event,
+                what=message,
+            )
             return
         self._waiting.append({"event": event, "pool": pool or "", "message": message})
         if not self._is_running:
@@ -73,18 +79,20 @@ class Notify:
             while self._waiting:
                 values = self._waiting.popleft()
                 for command in self.commands:
-                    await self._run(command, values)
+                    await run_told(self._reactor, command, values)
         finally:
             self._is_running = False
 
-    async def _run(self, command: Sequence[str], values: dict[str, str]) -> None:
-        try:
-            problem = (await run(self._reactor, fill(command, values), COMMAND_SECONDS)).problem
-        except CommandError as error:
-            log.warn("notify: {error}", error=error)
-            return
-        if problem is not None:
-            log.warn("notify: {program} {problem}", program=command[0], problem=problem)
+
+async def run_told(reactor: IReactorTime, command: Sequence[str], values: Mapping[str, str]) -> None:
+    """Run `command` with the `values` of an event, for at most COMMAND_SECONDS; what goes wrong is logged."""
+    try:
+        problem = (await run(reactor, fill(command, values), COMMAND_SECONDS)).problem
+    except CommandError as error:
+        log.warn("notify: {error}", event="notify_failed", error=str(error))
+        return
+    if problem is not None:
+        log.warn("notify: {program} {problem}", event="notify_failed", program=command[0], problem=problem)
 
 
 def _unexpected(failure: Failure) -> None:

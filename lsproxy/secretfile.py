@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
+from lsproxy.accesslist import is_private_by_list
 from lsproxy.errors import LsproxyError
 
 MOST_BYTES: Final = 64 * 1024
@@ -36,7 +37,7 @@ def read_secret(path: Path) -> str:
         # O_NONBLOCK: opening a pipe nobody writes to must not hang
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
-            _refuse_unless_private(os.fstat(descriptor), path)
+            _refuse_unless_private(descriptor, path)
             content = os.read(descriptor, MOST_BYTES + 1)
         finally:
             os.close(descriptor)
@@ -66,14 +67,19 @@ def write_secret(path: Path, text: str) -> None:
                 Path(name).unlink()
             raise
         _sync_folder(path.parent)
+    except FileNotFoundError:
+        raise SecretFileError(
+            f"{path} cannot be written: the folder {path.parent} does not exist, make it first"
+        ) from None
     except OSError as error:
         raise SecretFileError(f"{path} cannot be written: {error.strerror}") from None
 
 
-def _refuse_unless_private(status: os.stat_result, path: Path) -> None:
+def _refuse_unless_private(descriptor: int, path: Path) -> None:
+    status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
         raise SecretFileError(f"{path} is not a file, a secret must stand in one")
-    if status.st_mode & _OTHERS:
+    if status.st_mode & _OTHERS and not is_private_by_list(descriptor, os.geteuid()):
         mode = stat.S_IMODE(status.st_mode)
         raise SecretFileError(f"{path} is open to others (mode {mode:04o}), close it with: chmod 600 {path}")
 

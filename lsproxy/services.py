@@ -19,6 +19,7 @@ from lsproxy.config import model
 from lsproxy.config.relations import do_collide
 from lsproxy.errors import LsproxyError
 from lsproxy.net.address import Address
+from lsproxy.net.passed import PassedSockets
 from lsproxy.net.reactor import BoottimeReactor
 from lsproxy.proxy.accesslog import AccessLog
 from lsproxy.proxy.build import Plan, build_listener, build_pool, plan_pool
@@ -47,9 +48,11 @@ class Services:
         random: Callable[[], float],
         announce: Announce,
         access_log: AccessLog | None,
+        passed: PassedSockets | None = None,
     ) -> None:
         self._reactor = reactor
         self._access_log = access_log
+        self._passed = passed or PassedSockets({})
         self._room = Room(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
         self._memory = memory
         self._random = random
@@ -61,25 +64,45 @@ class Services:
         self.pools: dict[str, SeatPool | RelayPool] = {}
         self.operators: dict[str, Operator] = {}
 
+    @property
+    def tallies(self) -> Mapping[str, Tally]:
+        """The clients of each listener that there is or was, by its name."""
+        return self._tallies
+
     async def start(self) -> None:
         """Watch the backends and accept clients. Raises LsproxyError."""
         for name, plan in self._plans(self.config).items():
             self._add_pool(name, plan)
         self._shown = {name: _certificates(listener) for name, listener in self.config.listen.items()}
-        started = await self._listen({name: self._build(name, self.config, self.pools) for name in self.config.listen})
+        started = await self._listen(
+            {
+                name: self._build(name, self.config, self.pools, self._passed.endpoint(self._reactor, listener.address))
+                for name, listener in self.config.listen.items()
+            }
+        )
         self._listeners = started
         for pool in self.pools.values():
             pool.start()
 
-    async def change(self, config: model.LsproxyConfig) -> list[str]:
+    async def change(self, config: model.LsproxyConfig, access_log: AccessLog | None) -> list[str]:
         """
         Go on with `config`; the changes, each in a few words. Raises LsproxyError, and then nothing has changed.
+        Who connects from now on is written to `access_log`.
 
         Listeners accept before old ones stop, except on an address that overlaps an old one; who is connected stays
         connected.
         """
+        former, self._access_log = self._access_log, access_log
+        try:
+            return await self._change(config, former)
+        except BaseException:
+            self._access_log = former
+            raise
+
+    async def _change(self, config: model.LsproxyConfig, former_log: AccessLog | None) -> list[str]:
         old = self.config
         refuse_fixed(old, config)
+        is_other_log = self._access_log is not former_log
         plans = self._plans(config)
         self._refuse_lost_licenses(plans)
         for name, pool in self.pools.items():
@@ -90,7 +113,10 @@ class Services:
         renewed = [
             name
             for name, listener in config.listen.items()
-            if name not in self._listeners or listener != old.listen[name] or shown[name] != self._shown[name]
+            if is_other_log
+            or name not in self._listeners
+            or listener != old.listen[name]
+            or shown[name] != self._shown[name]
         ]
         inherited = {name: self._inherited(config.listen[name].address) for name in renewed}
         built = {name: self._build(name, config, pools, inherited[name]) for name in renewed}
@@ -109,6 +135,7 @@ class Services:
         except LsproxyError:
             for listener in fresh.values():
                 await listener.stop()
+            self._access_log = former_log
             self._listeners |= await self._listen({name: self._build(name, old, self.pools) for name in stopped})
             raise
         self._listeners |= fresh | rest
@@ -157,11 +184,11 @@ class Services:
         )
 
     def _inherited(self, address: Address) -> IStreamServerEndpoint | None:
-        """Where the listener that runs on this very address leaves it to the next one."""
+        """Where the listener that runs on this very address, or the service manager, leaves it to the next one."""
         for name, listener in self.config.listen.items():
             if listener.address == address and name in self._listeners:
                 return self._listeners[name].heir_endpoint()
-        return None
+        return self._passed.endpoint(self._reactor, address)
 
     async def _listen(self, listeners: Mapping[str, Listener]) -> dict[str, Listener]:
         """All of them, or none."""

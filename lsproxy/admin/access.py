@@ -3,7 +3,7 @@ Who is asking, and may they?
 
     unix socket        the file's permissions have decided: an operator
     bearer token       the role that tokens.yaml gives it
-    the panel's cookie a viewer, for reading alone
+    the panel's cookie a viewer, for reading alone; the role of its login in the panel's own forms
     nothing            /healthz and the login page
 
 Without TLS only names of this machine are answered to, so that a page of
@@ -19,7 +19,7 @@ import msgspec
 
 from lsproxy.admin import throttle
 from lsproxy.admin.exchange import FORBIDDEN, MISDIRECTED, TOO_MANY, UNAUTHORIZED, Asked, RefusedError
-from lsproxy.admin.login import COOKIE, Logins
+from lsproxy.admin.login import COOKIE, Logins, Visit
 from lsproxy.admin.routes import Need
 from lsproxy.admin.tokens import TokenBook
 from lsproxy.config.relations import is_loopback
@@ -36,6 +36,13 @@ class Caller(msgspec.Struct, frozen=True):
     name: str
     role: Role
     source: str
+
+
+class Visitor(msgspec.Struct, frozen=True):
+    """Who looks at the panel. `form` is what their forms carry; None: they have not logged in and change nothing."""
+
+    caller: Caller
+    form: str | None
 
 
 class Access:
@@ -55,14 +62,34 @@ class Access:
             return None
         self.refuse_other_names(asked)
         caller = await self._caller(asked)
+        self.permit(caller, need)
+        return caller
+
+    def permit(self, caller: Caller, need: Need) -> None:
+        """Raises RefusedError where the role of `caller` does not suffice."""
         if need == "operator" and caller.role != "operator":
             why = f"{caller.name} is a {caller.role}, this needs the token of an operator"
             raise RefusedError(FORBIDDEN, "not_permitted", why)
-        return caller
+
+    async def visitor(self, asked: Asked) -> Visitor:
+        """Who asks for a page of the panel. Raises RefusedError."""
+        self.refuse_other_names(asked)
+        cookie = _cookie(asked)
+        visit = self._visit(cookie)
+        if visit is not None:
+            return Visitor(Caller(visit.name, visit.role, asked.source), self._logins.form_token(cookie))
+        caller = await self.admit(asked, "viewer")
+        if caller is None:
+            raise _unauthorized("a token is needed")
+        return Visitor(Caller(caller.name, "viewer", caller.source), None)
+
+    def goodbye(self, asked: Asked) -> None:
+        """The cookie that came with the request counts no more."""
+        self._logins.end(_cookie(asked))
 
     def welcome(self, entry: Token) -> str:
         """A cookie for who gave the token of `entry`."""
-        return self._logins.welcome(entry.name, self._tokens.version)
+        return self._logins.welcome(entry.name, entry.role, self._tokens.version)
 
     async def owner(self, token: str, source: str) -> Token:
         """The entry of `token`. Raises RefusedError where it is none, and where `source` guessed too often."""
@@ -92,12 +119,16 @@ class Access:
     async def _caller(self, asked: Asked) -> Caller:
         scheme, _, token = asked.headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer" and token.strip():
-            entry = await self.owner(token.strip(), asked.peer.source)
-            return Caller(entry.name, entry.role, asked.peer.source)
-        visit = self._logins.visit(_cookie(asked)) if asked.method in _READING else None
-        if visit is None or visit.tokens not in {None, self._tokens.version}:
+            entry = await self.owner(token.strip(), asked.client)
+            return Caller(entry.name, entry.role, asked.source)
+        visit = self._visit(_cookie(asked)) if asked.method in _READING else None
+        if visit is None:
             raise _unauthorized("a token is needed: send Authorization: Bearer TOKEN")
-        return Caller(visit.name, "viewer", asked.peer.source)
+        return Caller(visit.name, "viewer", asked.source)
+
+    def _visit(self, cookie: str) -> Visit | None:
+        visit = self._logins.visit(cookie)
+        return None if visit is None or visit.tokens not in {None, self._tokens.version} else visit
 
 
 def _unauthorized(message: str) -> RefusedError:

@@ -11,6 +11,11 @@ from lsproxy.core.choice import Admin
 
 MOST_HOLDERS: Final = 1000
 
+Moment = Annotated[
+    str, Meta(extra_json_schema={"anyOf": [{"format": "date-time"}, {"pattern": "^[0-9]{1,10}(\\.[0-9]{1,6})?$"}]})
+]
+"""RFC 3339, or seconds since 1970."""
+
 S = TypeVar("S", bound=msgspec.Struct)
 
 
@@ -54,11 +59,29 @@ class Reached(msgspec.Struct, forbid_unknown_fields=True):
     host: str | None = None
 
 
+class Listening(msgspec.Struct, forbid_unknown_fields=True):
+    """The query of `events`: those after the one with the id `after`, and with `follow` those to come."""
+
+    after: str | None = None
+    follow: bool = True
+
+
+class Past(msgspec.Struct, forbid_unknown_fields=True):
+    """The query of `history`: times are RFC 3339 or seconds since 1970, without `until` up to now."""
+
+    since: Moment
+    until: Moment | None = None
+    pool: str | None = None
+
+
 def decoded(body: bytes, kind: type[S]) -> S:
     """A JSON body, an empty one being an empty object. Raises RefusedError, 400."""
     try:
-        return msgspec.json.decode(body or b"{}", type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
+        said = msgspec.json.decode(body or b"{}")
+        if isinstance(said, dict):
+            said = {key: _whole(value) for key, value in said.items()}
+        return msgspec.convert(said, kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as problem:
         raise RefusedError(BAD_REQUEST, "bad_request", f"the body cannot be taken: {problem}") from problem
 
 
@@ -68,3 +91,8 @@ def converted(query: Mapping[str, Any], kind: type[S]) -> S:
         return msgspec.convert(query, kind, strict=False)
     except msgspec.ValidationError as problem:
         raise RefusedError(BAD_REQUEST, "bad_request", f"the query cannot be taken: {problem}") from problem
+
+
+def _whole(value: Any) -> Any:
+    """In JSON 5.0 is as good an integer as 5."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -5,8 +5,11 @@ from typing import Any, Final
 
 import msgspec
 
+from lsproxy.admin.forwarded import Seen
+
 JSON: Final = "application/json"
 HTML: Final = "text/html; charset=utf-8"
+EVENTS: Final = "text/event-stream"
 
 BAD_REQUEST: Final = 400
 UNAUTHORIZED: Final = 401
@@ -42,6 +45,31 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     peer: Peer
     is_private: bool = False
     """Whether it came over TLS."""
+    seen: Seen | None = None
+    """How the browser sees it where a reverse proxy stands between; None where nobody asked."""
+
+    @property
+    def source(self) -> str:
+        """From where, for the log."""
+        return self.peer.source if self.seen is None else self.seen.source
+
+    @property
+    def client(self) -> str:
+        """The address that wrong tokens are counted for."""
+        return self.peer.source if self.seen is None else self.seen.client
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether the browser speaks TLS, with us or with a reverse proxy of this machine."""
+        return self.is_private if self.seen is None else self.seen.is_private
+
+    @property
+    def root(self) -> str:
+        """
+        The relative way to `/` from this page: every link, form and redirect begins with it (`asked.root + "login"`),
+        so that they lead there under whatever path a reverse proxy has put us.
+        """
+        return "../" * (self.path.count("/") - 1) or "./"
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):

@@ -21,6 +21,7 @@ from twisted.web import http
 
 from lsproxy.admin.events import Events
 from lsproxy.admin.exchange import FAULT, TOO_LARGE, Asked, Peer, Reply, Stream, refusal
+from lsproxy.admin.forwarded import seen
 from lsproxy.admin.stream import EventStream
 
 MOST_BYTES: Final = 1024 * 1024 + 1024
@@ -85,17 +86,49 @@ class Channel(_HTTPChannel):  # type: ignore[misc] # see _HTTPChannel
         self.factory = site
         self.timeOut = IDLE_SECONDS
         self.callLater = site.reactor.callLater
-        self.requestFactory = lambda channel, _queued=False: Request(channel, site)
+        self.requestFactory = self._begin
+        self._waiting: IDelayedCall | None = None
 
     def connectionMade(self) -> None:
         """Twisted: connected."""
         super().connectionMade()
         self.factory.joined(self)
+        self._wait()
+
+    def requestDone(self, request: Any) -> None:
+        """Twisted: answered."""
+        self._wait()  # first: the next request may have come already
+        super().requestDone(request)
+
+    def timeoutConnection(self) -> None:
+        """Twisted: it was idle for too long."""
+        self._stop_waiting()
+        super().timeoutConnection()
 
     def connectionLost(self, reason: Failure) -> None:
         """Twisted: over."""
+        self._stop_waiting()
         self.factory.left(self)
         super().connectionLost(reason)
+
+    def _begin(self, channel: Any, _queued: object = False) -> "Request":
+        self._stop_waiting()
+        return Request(channel, self.factory)
+
+    def _wait(self) -> None:
+        """For a request's first line, whole: Twisted's own limit begins anew with every byte of it."""
+        self._stop_waiting()
+        self._waiting = self.factory.reactor.callLater(IDLE_SECONDS, self._wait_is_over)
+
+    def _wait_is_over(self) -> None:
+        self._waiting = None
+        self.setTimeout(None)
+        self.timeoutConnection()
+
+    def _stop_waiting(self) -> None:
+        if self._waiting is not None:
+            self._waiting.cancel()
+            self._waiting = None
 
 
 class Request(_HTTPRequest):  # type: ignore[misc] # see _HTTPRequest
@@ -140,14 +173,17 @@ class Request(_HTTPRequest):  # type: ignore[misc] # see _HTTPRequest
             name.decode("latin-1").lower(): values[-1].decode("latin-1")
             for name, values in self.requestHeaders.getAllRawHeaders()
         }
+        peer = _peer(self.transport)
+        is_private = ISSLTransport.providedBy(self.transport)
         return Asked(
             method=self.method.decode("latin-1"),
             path=path,
             query=dict(parse_qsl(query, keep_blank_values=True, max_num_fields=100)),
             headers=headers,
             body=self.content.read(),
-            peer=_peer(self.transport),
-            is_private=ISSLTransport.providedBy(self.transport),
+            peer=peer,
+            is_private=is_private,
+            seen=None if peer.user is not None else seen(peer.source, headers, is_private=is_private),
         )
 
     def _respond(self, answer: Reply | Stream) -> None:
@@ -162,7 +198,8 @@ class Request(_HTTPRequest):  # type: ignore[misc] # see _HTTPRequest
         self.finish()
 
     def _stream(self, stream: Stream) -> None:
-        self._head(Reply(content_type="text/event-stream"))
+        # nginx would gather what it passes on, and events would come late.
+        self._head(Reply(content_type="text/event-stream", headers={"X-Accel-Buffering": "no"}))
         if self.method == b"HEAD":
             self.finish()
             return

@@ -1,10 +1,11 @@
 """
-How does a browser come to read the panel?
+How does a browser come to the panel?
 
 With a token typed once, or with the code of a link that counts once. Either is
-exchanged for a cookie that reads and changes nothing, so no other site can
-have a change made through it. Codes and cookies are kept as digests only
-where they are not handed out again, a limited number of them, for a limited time.
+exchanged for a cookie. In the API the cookie reads and changes nothing; the
+forms of the panel also carry a token that follows from it, which no page of
+another site can know. Codes and cookies are kept as digests only where they
+are not handed out again, a limited number of them, for a limited time.
 """
 
 import hashlib
@@ -14,6 +15,7 @@ from typing import Final
 import msgspec
 
 from lsproxy.admin.tokens import Version
+from lsproxy.config.tokens import Role
 
 CODE_SECONDS: Final = 600.0
 RENEWED_SECONDS: Final = 300.0
@@ -32,11 +34,12 @@ class Code(msgspec.Struct, frozen=True):
 
 class Visit(msgspec.Struct, frozen=True):
     """
-    Whose cookie it is, and until when it counts. `tokens` is the version of tokens.yaml where a token was given for
-    it, so that a token that is taken out takes its cookies along.
+    Whose cookie it is, with which role, and until when it counts. `tokens` is the version of tokens.yaml where a token
+    was given for it, so that a token that is taken out takes its cookies along.
     """
 
     name: str
+    role: Role
     until: float
     tokens: Version
 
@@ -58,21 +61,24 @@ class Logins:
         return self._code.text
 
     def use(self, code: str) -> tuple[str, str] | None:
-        """A cookie for the code, which has then been used, and for whom; None if it is none."""
+        """
+        A cookie for the code, which has then been used, and for whom; None if it is none. It is an operator's: nobody
+        else is given a code.
+        """
         now = self._seconds()
         kept = self._code
         if kept is None or kept.until <= now or _digest(kept.text) != _digest(code):
             return None
         self._code = None
-        return self.welcome(kept.name), kept.name
+        return self.welcome(kept.name, "operator"), kept.name
 
-    def welcome(self, name: str, tokens: Version = None) -> str:
+    def welcome(self, name: str, role: Role, tokens: Version = None) -> str:
         """A new cookie for `name`, who gave a token of that version of tokens.yaml, or followed a link."""
         now = self._seconds()
         visits = [(key, visit) for key, visit in self._visits.items() if visit.until > now]
         cookie = self._secret()
         self._visits = dict(
-            [*visits[-(MOST_COOKIES - 1) :], (_digest(cookie), Visit(name, now + COOKIE_SECONDS, tokens))]
+            [*visits[-(MOST_COOKIES - 1) :], (_digest(cookie), Visit(name, role, now + COOKIE_SECONDS, tokens))]
         )
         return cookie
 
@@ -80,6 +86,14 @@ class Logins:
         """What is known of a cookie, None if it is none or has ended."""
         visit = self._visits.get(_digest(cookie))
         return None if visit is None or visit.until <= self._seconds() else visit
+
+    def end(self, cookie: str) -> None:
+        """It counts no more."""
+        self._visits.pop(_digest(cookie), None)
+
+    def form_token(self, cookie: str) -> str:
+        """What the forms shown to the owner of a cookie carry: it follows from the cookie, and not the other way."""
+        return hashlib.sha256(f"forms of {cookie}".encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _digest(text: str) -> bytes:

@@ -10,9 +10,6 @@ from lsproxy.admin.exchange import NOT_FOUND, WRONG_METHOD, RefusedError
 Need = Literal["nobody", "viewer", "operator"]
 Call = Literal[
     "healthz",
-    "page",
-    "login_form",
-    "login",
     "login_link",
     "pools",
     "pool",
@@ -25,7 +22,10 @@ Call = Literal[
     "request_key",
     "activate",
     "events",
+    "history",
+    "metrics",
     "reload",
+    "openapi",
 ]
 
 
@@ -40,9 +40,6 @@ class Route(msgspec.Struct, frozen=True):
 
 ROUTES: Final = (
     Route("GET", "/healthz", "healthz", "nobody"),
-    Route("GET", "/", "page", "viewer"),
-    Route("GET", "/login", "login_form", "nobody"),
-    Route("POST", "/login", "login", "nobody"),
     Route("POST", "/api/v1/login-link", "login_link", "operator"),
     Route("GET", "/api/v1/pools", "pools", "viewer"),
     Route("GET", "/api/v1/pools/{pool}", "pool", "viewer"),
@@ -55,7 +52,10 @@ ROUTES: Final = (
     Route("GET", "/api/v1/pools/{pool}/request-key", "request_key", "viewer"),
     Route("POST", "/api/v1/pools/{pool}/activate", "activate", "operator"),
     Route("GET", "/api/v1/events", "events", "viewer"),
+    Route("GET", "/api/v1/history", "history", "viewer"),
+    Route("GET", "/metrics", "metrics", "viewer"),
     Route("POST", "/api/v1/reload", "reload", "operator"),
+    Route("GET", "/api/v1/openapi.json", "openapi", "viewer"),
 )
 
 _CHANGES: Final = frozenset({"switch", "state", "remove", "license", "activate", "reload"})

@@ -30,12 +30,12 @@ Version = tuple[int, int, int] | None
 
 
 class TokenBook:
-    """The tokens of the file at `path`. `key` is 32 random bytes, new with each process."""
+    """The tokens of the file `path`, which may become another. `key` is 32 random bytes, new with each process."""
 
     def __init__(self, reactor: IReactorFromThreads, pool: ThreadPool, path: Path, key: bytes) -> None:
         self._reactor = reactor
         self._pool = pool
-        self._path = path
+        self.path = path
         self._key = key
         self._version: Version = None
         self._verified: dict[bytes, Token] = {}
@@ -77,10 +77,10 @@ class TokenBook:
         return deferToThreadPool(self._reactor, self._pool, self._verify, token)
 
     def _verify(self, token: str) -> Token | None:
-        return find_token(token, load_tokens(self._path))
+        return find_token(token, load_tokens(self.path))
 
     def _notice_change(self) -> None:
-        version = _version(self._path)
+        version = _version(self.path)
         if version != self._version:
             self._version = version
             self._verified.clear()

@@ -28,6 +28,7 @@ _COMMANDS: Final = {
     "request-key": "Print the key with which the vendor is asked for more hours.",
     "activate": "Count the hours of the vendor's activation key.",
     "client-config": "Show what clients of a pool need.",
+    "notify": "Run the commands of `notify` beside lsproxy.",
     "token": "Add tokens for the admin API.",
     "run": "Run a command while holding a seat.",
     "lmstat": "Print what monitoring of FlexNet reads.",

@@ -34,7 +34,7 @@ class Admin:
     def __init__(self, where: str, token_file: Path | None) -> None:
         self._where = where
         self._headers = {"Accept": "application/json"}
-        self._connect, is_open = _connector(where)
+        self._connect, self._prefix, is_open = _connector(where)
         token = read_secret(token_file) if token_file is not None else os.environ.get("LSPROXY_TOKEN", "").strip()
         if token and not where.startswith("unix:"):
             if is_open:
@@ -73,7 +73,7 @@ class Admin:
         query: str = "",
         seconds: float = SECONDS,
     ) -> http.client.HTTPResponse:
-        target = "/".join(["/api/v1", *(quote(part, safe="") for part in path)]) + query
+        target = "/".join([f"{self._prefix}/api/v1", *(quote(part, safe="") for part in path)]) + query
         connection = self._connect(seconds)
         try:
             connection.request(method, target, body, self._headers)
@@ -93,7 +93,7 @@ def asking(command: Callable[..., Any]) -> Callable[..., Any]:
         default=DEFAULT,
         show_default=True,
         metavar="WHERE",
-        help="unix:PATH or http://HOST:PORT (also LSPROXY_ADMIN).",
+        help="unix:PATH or http[s]://HOST:PORT[/PREFIX] (also LSPROXY_ADMIN).",
     )
     token = click.option(
         "--token-file", type=click.Path(path_type=Path), metavar="FILE", help="Token for http (also LSPROXY_TOKEN)."
@@ -112,23 +112,31 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
-def _connector(where: str) -> tuple[Callable[[float], http.client.HTTPConnection], bool]:
-    """What connects, told for how many seconds to wait, and whether others can read what is sent."""
+def _connector(where: str) -> tuple[Callable[[float], http.client.HTTPConnection], str, bool]:
+    """
+    What connects, told for how many seconds to wait; under which path a reverse proxy has put the API; and whether
+    others can read what is sent.
+    """
     if where.startswith("unix:"):
         path = where.removeprefix("unix:")
-        return (lambda seconds: _UnixConnection(path, seconds)), False
+        return (lambda seconds: _UnixConnection(path, seconds)), "", False
     try:
         url = urlsplit(where)
         host, port = url.hostname, url.port
     except ValueError:
         host = port = None
-    if not host or url.scheme not in {"http", "https"} or url.path not in {"", "/"}:
+    if not host or url.scheme not in {"http", "https"} or url.query or url.fragment:
         raise Misused(f"--admin {where}: write unix:PATH or http://HOST:PORT, such as {DEFAULT}")
+    prefix = url.path.rstrip("/")
     if url.scheme == "https":
         context = ssl.create_default_context()
-        return (lambda seconds: http.client.HTTPSConnection(host, port, timeout=seconds, context=context)), False
+        return (
+            (lambda seconds: http.client.HTTPSConnection(host, port, timeout=seconds, context=context)),
+            prefix,
+            False,
+        )
     is_open = not is_loopback(Address(host, 0))
-    return (lambda seconds: http.client.HTTPConnection(host, port, timeout=seconds)), is_open
+    return (lambda seconds: http.client.HTTPConnection(host, port, timeout=seconds)), prefix, is_open
 
 
 def _unreachable(where: str, problem: Exception) -> str:

@@ -1,6 +1,7 @@
 """The commands that run lsproxy: serve, check, reload."""
 
 import json
+import os
 from pathlib import Path
 
 import click
@@ -8,6 +9,7 @@ import click
 from lsproxy.cli import Misused
 from lsproxy.cli.asking import Admin, asking
 from lsproxy.config.problems import ConfigError
+from lsproxy.errors import LsproxyError
 
 _config = click.option(
     "-c", "--config", "config", type=click.Path(path_type=Path), required=True, metavar="FILE", help="lsproxy.yaml"
@@ -18,11 +20,28 @@ _json = click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.command("serve", epilog="Example: lsproxy serve -c /etc/lsproxy/lsproxy.yaml")
 @_config
 @click.option("--stop-timeout", type=click.FloatRange(0.1, 3600), default=10.0, show_default=True, metavar="SECONDS")
-def serve_command(config: Path, stop_timeout: float) -> None:
+@click.option(
+    "--notify",
+    type=click.Choice(["here", "elsewhere"]),
+    default="here",
+    show_default=True,
+    help="Whether the commands of `notify` are run here, or by `lsproxy notify`.",
+)
+def serve_command(config: Path, stop_timeout: float, notify: str) -> None:
     """Run the proxy until it is stopped (SIGTERM); SIGHUP has it read its configuration again."""
-    from lsproxy.daemon import serve  # noqa: PLC0415 - slow to load
+    from lsproxy.systemd import passed_descriptors  # noqa: PLC0415 - slow to load
 
-    serve(config, stop_timeout)
+    descriptors = passed_descriptors(os.environ, os.getpid())
+    from lsproxy.config.logform import wanted_form  # noqa: PLC0415 - slow to load
+    from lsproxy.daemon import serve  # noqa: PLC0415 - slow to load
+    from lsproxy.logs import cannot_start  # noqa: PLC0415 - slow to load
+
+    try:
+        serve(config, stop_timeout, descriptors, notifies=notify == "here")
+    except LsproxyError as problem:
+        for sentence in str(problem).splitlines():
+            cannot_start(wanted_form(config), sentence)
+        raise SystemExit(Misused.exit_code) from None
 
 
 @click.command("check", epilog="Example: lsproxy check -c /etc/lsproxy/lsproxy.yaml")

@@ -87,6 +87,7 @@ def remarks(pool: Picture) -> Iterator[str]:
             yield backend["license_note"]
         if backend["last_error"]:
             yield backend["last_error"]
+    yield from pool.get("expiring", ())
 
 
 def duration(seconds: float) -> str:

@@ -69,6 +69,18 @@ class Document(msgspec.Struct, frozen=True):
         """A problem of the value at `path`, or, where nothing stands there, of the nearest mapping around it."""
         return Problem(file=str(self.file), line=self.line(path), path=spell(path), sentence=sentence)
 
+    def has(self, *path: str) -> bool:
+        """Whether something stands at `path`, keys of mappings, not a default."""
+        return self.at(*path) is not None
+
+    def at(self, *path: str) -> Node | None:
+        """What stands at `path`, keys of mappings."""
+        node: Node | None = self.root
+        for step in path:
+            entries = node.entries if isinstance(node, Mapping) else ()
+            node = next((entry.node for entry in entries if entry.key == step), None)
+        return node
+
     def line(self, path: KeyPath) -> int:
         """The line of the key at `path`, counted from 1; of the nearest key around it where `path` is absent."""
         node, line = self.root, self.root.line

@@ -6,6 +6,7 @@ they are read, so that a missing one is told with the line that names it.
 """
 
 import contextlib
+import os
 import re
 import stat
 from pathlib import Path
@@ -24,6 +25,7 @@ from lsproxy.secretfile import SecretMissingError, read_secret
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 _HOST_NAME: Final = re.compile(r"[A-Za-z0-9._:-]{1,253}", re.ASCII)
 _LONGEST_ADDRESS: Final = 300
+_CREDENTIAL: Final = "$CREDENTIALS_DIRECTORY/"  # systemd.exec(5), LoadCredential=
 _ESCAPE: Final = re.compile(r"(\\x[0-9A-Fa-f]{2}|\\.|\\$)", re.DOTALL)
 _HEX_ESCAPE: Final = 4  # characters
 _ESCAPED: Final = {r"\r": b"\r", r"\n": b"\n", r"\t": b"\t", r"\0": b"\0", "\\\\": b"\\"}
@@ -67,6 +69,8 @@ def _read_destination(text: str, folder: Path) -> Address:
 def _read_path(text: str, folder: Path) -> Path:
     if not text or not text.isprintable():
         raise UnfitValueError(f"{quote(text)} is no path")
+    if text.startswith(_CREDENTIAL):
+        raise UnfitValueError(f"{quote(text)} is a credential, and this file is none: only what is secret may be one")
     return folder / text
 
 
@@ -85,9 +89,19 @@ def _read_file(text: str, folder: Path) -> Path:
 
 
 def _read_secret_path(text: str, folder: Path) -> Path:
-    path = _read_path(text, folder)
+    path = _read_credential_path(text) if text.startswith(_CREDENTIAL) else _read_path(text, folder)
     read_secret(path)
     return path
+
+
+def _read_credential_path(text: str) -> Path:
+    credentials = os.environ.get("CREDENTIALS_DIRECTORY")
+    if not credentials:
+        raise UnfitValueError(
+            f"{quote(text)}: CREDENTIALS_DIRECTORY is not set; systemd sets it for a unit with LoadCredential=, for a "
+            "check by hand set it to the folder where the secrets are"
+        )
+    return _read_path(text.removeprefix(_CREDENTIAL), Path(credentials))
 
 
 def _read_kept_secret_path(text: str, folder: Path) -> Path:
@@ -167,7 +181,7 @@ ReadableFile = Annotated[Path, Meta(extra={"leaf": Leaf("the path of a file", _r
 """A file that exists and opens. Absolute, as all paths of a tree."""
 
 SecretFile = Annotated[Path, Meta(extra={"leaf": Leaf("the path of a secret file", _read_secret_path)})]
-"""A file for `read_secret`: there, not empty, closed to others."""
+"""A file for `read_secret`: there, not empty, closed to others. `$CREDENTIALS_DIRECTORY/` may stand before its name."""
 
 KeptSecretFile = Annotated[Path, Meta(extra={"leaf": Leaf("the path of a secret file", _read_kept_secret_path)})]
 """As `SecretFile`, but it may be absent: the program writes it."""

@@ -249,7 +249,7 @@ def _newest_epoch(candidates: Sequence[Candidate], heir: Candidate, followed: Fo
 
 def _why_never(candidate: Candidate) -> str | None:
     if candidate.admin is Admin.MAINT:
-        return "is in maint"
+        return "is in maint until `lsproxy ready`"
     if candidate.bar is not None:
         return f"is kept out ({candidate.bar})"
     return None

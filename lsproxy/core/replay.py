@@ -44,6 +44,19 @@ MOST_UNANSWERED_BYTES = 4 * 1024 * 1024
 _REPEATED = frozenset({"hello", "checkout", "checkin", "heartbeat", "bye", "status", "usage"})
 _MOVING = frozenset({"not_active", "isolated"})
 _RETRIED = frozenset({"not_active", "isolated", "no_backend", "overloaded"})
+_DENIALS = frozenset(
+    {
+        "blocked",
+        "excluded",
+        "expired",
+        "host_mismatch",
+        "no_seats",
+        "not_started",
+        "over_limit",
+        "unknown_feature",
+        "version_not_covered",
+    }
+)
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -69,6 +82,14 @@ class Move(msgspec.Struct, frozen=True):
     """Leave this server for the next: it is not active any more, `code` says how it put that."""
 
     code: str
+
+
+class Denied(msgspec.Struct, frozen=True):
+    """Pass `line` on: it refuses `request`, a checkout of the session that `hello` opened, a seat."""
+
+    line: bytes
+    request: bytes
+    hello: bytes
 
 
 class Drop(msgspec.Struct, frozen=True):
@@ -133,7 +154,7 @@ class Replay:
             unanswered[head.id] = [kept, line]
         return None
 
-    def answered(self, line: bytes) -> Parting | Opened | Move | Drop | None:
+    def answered(self, line: bytes) -> Parting | Opened | Move | Denied | Drop | None:
         """Take one line of the server. None: it is passed on unchanged."""
         try:
             head = reply_head(line)
@@ -170,7 +191,7 @@ class Replay:
         """No server could be had: the answers to all that is unanswered."""
         return self._answer_instead(_is_any, "no_backend", f"no license server could be reached: {reason}")
 
-    def _greeted(self, head: ReplyHead, line: bytes) -> Parting | Opened | Move | Drop | None:
+    def _greeted(self, head: ReplyHead, line: bytes) -> Parting | Opened | Move | Denied | Drop | None:
         if head.event is not None:
             return _event(head.event, line)
         hello = self._hello
@@ -205,7 +226,7 @@ class Replay:
             said += self._answer_instead(_is_checkout, "ended", _SESSION_ENDED)
         return Opened(said, self._all())
 
-    def _refused(self, head: ReplyHead, line: bytes) -> Parting | Move | None:
+    def _refused(self, head: ReplyHead, line: bytes) -> Parting | Move | Denied | None:
         if head.error in _MOVING:
             return Move(head.error)
         if head.id == 0 or head.error == "superseded":
@@ -216,6 +237,8 @@ class Replay:
             self._forget(head.id, first)
         if first is self._hello:
             self._hello = None
+        if first is not None and head.error in _DENIALS and _is_checkout(request_head(first).op):
+            return Denied(line, first, self._hello or b"")
         return None
 
     def _answered_specially(self, number: int, kept: bytes | list[bytes] | None, line: bytes) -> Parting | Move | None:

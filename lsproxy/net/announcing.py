@@ -176,6 +176,7 @@ class _Faults:
         log.warn(
             "{host}: the connection from {peer} was reset{others}: {fault}; accept_proxy_protocol names its network, "
             "so it must begin with a header",
+            event="header_refused",
             host=Address(host.host, host.port),
             peer=Address(peer.host, peer.port),
             others=others,

@@ -11,9 +11,10 @@ is gone or hangs would hold the connection for ever. Here the producer holds not
 
 from collections.abc import Callable
 from typing import Any
+from typing import Protocol as Interface
 
 from OpenSSL import SSL
-from twisted.internet.interfaces import IAddress, IDelayedCall, IHandshakeListener, IProtocol, IProtocolFactory
+from twisted.internet.interfaces import IAddress, IDelayedCall, IHandshakeListener, IProtocol
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOFactory
@@ -85,6 +86,16 @@ class TLSTransport(BufferingTLSTransport):
             self.abortConnection()
 
 
+class Served(Interface):
+    """What is told that a port listens, or does not any more."""
+
+    def doStart(self) -> None:
+        """It listens."""
+
+    def doStop(self) -> None:
+        """It does not any more."""
+
+
 class TLSFactory(TLSMemoryBIOFactory):
     """TLS over whatever connects, with a handshake made by `new_handshake` for each connection."""
 
@@ -95,7 +106,7 @@ class TLSFactory(TLSMemoryBIOFactory):
         reactor: BoottimeReactor,
         tls: Any,
         new_handshake: Callable[[IAddress], Protocol],
-        served: IProtocolFactory | None = None,
+        served: Served | None = None,
     ) -> None:
         self.reactor = reactor
         super().__init__(tls, served is None, _Handshakes(new_handshake, served), reactor)
@@ -104,7 +115,7 @@ class TLSFactory(TLSMemoryBIOFactory):
 class _Handshakes(Factory):
     noisy = False
 
-    def __init__(self, new_handshake: Callable[[IAddress], Protocol], served: IProtocolFactory | None) -> None:
+    def __init__(self, new_handshake: Callable[[IAddress], Protocol], served: Served | None) -> None:
         self._new_handshake = new_handshake
         self._served = served
 

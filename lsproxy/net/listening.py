@@ -116,6 +116,7 @@ class Port:
             log.warn(
                 "{host} can accept no more for now: {shortage} (this process may have {limit} descriptors); "
                 "connections there are go on, new ones wait",
+                event="clients_refused",
                 host=f"{self._host.host}:{self._host.port}",
                 shortage=shortage.strerror,
                 limit=resource.getrlimit(resource.RLIMIT_NOFILE)[0],

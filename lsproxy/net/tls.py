@@ -4,6 +4,7 @@ How is a connection made private, and how does each side know who the other one 
 `server_tls` and `client_tls` read the files and say what is wrong with them; `wrap_server` and `wrap_client` put TLS
 (1.2 or newer) over an endpoint. A protocol is built only when the handshake is done and the peer is who it has to be,
 so a silent peer, garbage or a wrong certificate never reaches one; on the client's side they are `connect`'s failure.
+A server's files are looked at while it listens: who connects after they were renewed is shown the new certificate.
 
 A server's refusal of the client's certificate comes after a TLS 1.3 client's own handshake: that client is connected
 first and loses the connection then.
@@ -42,6 +43,7 @@ from lsproxy.net.dialing import is_numeric
 from lsproxy.net.handshake import Handshake, TLSFactory, TLSTransport
 from lsproxy.net.prefaces import UNCOUNTED, EndedBy, Prefaces, TurnedAway
 from lsproxy.net.reactor import BoottimeReactor
+from lsproxy.net.renewal import Lookout, Renewed
 
 HANDSHAKE_SECONDS = 5.0
 
@@ -71,22 +73,33 @@ class HandshakeError(ConnectError):
 
 
 @implementer(IOpenSSLServerConnectionCreator)
-class ServerTLS:
-    """What a server proves, and whom it believes."""
+class ServerTLS(Renewed[SSL.Context]):
+    """What a server proves, and whom it believes: as `server_tls`."""
 
-    def __init__(self, context: SSL.Context) -> None:
-        self._context = context
+    def __init__(self, certificate: Path, key: Path, client_ca: Path | None) -> None:
+        files = [certificate, key, *([] if client_ca is None else [client_ca])]
+        super().__init__(f"the certificate {certificate}", files, lambda: _server_context(certificate, key, client_ca))
 
     def serverConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:  # noqa: ARG002, N803 - Twisted's interface
         """A connection that waits for the client's first word."""
-        return SSL.Connection(self._context, None)
+        return SSL.Connection(self.value, None)
 
 
 @implementer(IOpenSSLClientConnectionCreator)
 class ClientTLS:
-    """Which name a server has to prove to this client, and what the client proves itself."""
+    """
+    Which name a server has to prove to this client, and what the client proves itself. Raises CertificateError for a
+    name that no certificate proves.
+    """
 
     def __init__(self, context: SSL.Context, hostname: str) -> None:
+        if not is_numeric(hostname):
+            try:
+                DNS_ID(hostname)
+            except ValueError:
+                raise CertificateError(
+                    f'"{hostname}" is not a name that a certificate can prove: write a DNS name'
+                ) from None
         self._context = context
         self._hostname = hostname
 
@@ -113,12 +126,7 @@ def server_tls(certificate: Path, key: Path, client_ca: Path | None = None) -> S
 
     Raises CertificateError: also for a key file that others than its owner may open.
     """
-    context = _context()
-    identify(context, certificate, key)
-    if client_ca is not None:
-        trust(context, client_ca)
-        context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, _verified)
-    return ServerTLS(context)
+    return ServerTLS(certificate, key, client_ca)
 
 
 def client_tls(
@@ -133,13 +141,11 @@ def client_tls(
     Without `ca` the system's are believed. `certificate` and `key` are shown to a server that asks. Raises
     CertificateError.
     """
-    if not is_numeric(hostname):
-        try:
-            DNS_ID(hostname)
-        except ValueError:
-            raise CertificateError(
-                f'"{hostname}" is not a name that a certificate can prove: write a DNS name'
-            ) from None
+    return ClientTLS(client_context(ca, certificate, key), hostname)
+
+
+def client_context(ca: Path | None = None, certificate: Path | None = None, key: Path | None = None) -> SSL.Context:
+    """What `client_tls` believes and shows, whoever the server has to be. Raises CertificateError."""
     context = _context()
     if ca is None:
         context.set_default_verify_paths()
@@ -150,7 +156,7 @@ def client_tls(
         identify(context, certificate, key)
     elif certificate is not None or key is not None:
         raise CertificateError("a client certificate needs both, certificate and key")
-    return ClientTLS(context, hostname)
+    return context
 
 
 def wrap_server(
@@ -212,13 +218,35 @@ class _TLSServerEndpoint:
 
             def failed(why: str, ended: EndedBy) -> None:
                 over(ended)
-                log.info("TLS handshake with the client {client} failed: {why}", client=_address_text(client), why=why)
+                log.info(
+                    "TLS handshake with the client {client} failed: {why}",
+                    event="tls_refused",
+                    client=_address_text(client),
+                    why=why,
+                )
 
             return Handshake(self._reactor, self._limit, done, failed)
 
-        factory = TLSFactory(self._reactor, self._tls, new_handshake, protocolFactory)
+        served = _Watched(protocolFactory, Lookout(self._reactor, self._tls.look))
+        factory = TLSFactory(self._reactor, self._tls, new_handshake, served)
         listening: Deferred[IListeningPort] = self._endpoint.listen(factory)
         return listening
+
+
+class _Watched:
+    """Has the files of a certificate looked at while its server listens."""
+
+    def __init__(self, served: IProtocolFactory, lookout: Lookout) -> None:
+        self._served = served
+        self._lookout = lookout
+
+    def doStart(self) -> None:
+        self._served.doStart()
+        self._lookout.start()
+
+    def doStop(self) -> None:
+        self._lookout.stop()
+        self._served.doStop()
 
 
 @implementer(IStreamClientEndpoint)
@@ -296,6 +324,15 @@ class _Attempt:
         else:
             self._transport.abortConnection()
             self._fail(Failure(ConnectingCancelledError(self._server)))
+
+
+def _server_context(certificate: Path, key: Path, client_ca: Path | None) -> SSL.Context:
+    context = _context()
+    identify(context, certificate, key)
+    if client_ca is not None:
+        trust(context, client_ca)
+        context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, _verified)
+    return context
 
 
 def _context() -> SSL.Context:

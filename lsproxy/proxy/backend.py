@@ -18,6 +18,7 @@ from lsproxy.core.choice import Admin, Candidate
 from lsproxy.core.claims import Report, stranger
 from lsproxy.core.health import Down, Health, Thresholds, Unchecked, Up, check_failed, check_passed
 from lsproxy.license.signature import VerifiedLicense
+from lsproxy.metrics.buckets import Buckets
 from lsproxy.proxy.doors import Doors
 from lsproxy.proxy.licenses import Licenses
 from lsproxy.proxy.prober import Prober, Timing
@@ -167,6 +168,16 @@ class Backend:
     def last_error(self) -> str | None:
         """The sentence on what went wrong last, None while all is well."""
         return self._prober.complaint or self._last_error or self.refusal
+
+    @property
+    def latencies(self) -> Buckets:
+        """How long passed checks took."""
+        return self._prober.latencies
+
+    @property
+    def slot(self) -> int | None:
+        """The newest slot of the journal that it said it has."""
+        return None if self._status is None else self._status.revision
 
     def candidate(self) -> Candidate:
         """The facts for `core.choice`."""

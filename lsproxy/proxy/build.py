@@ -56,7 +56,7 @@ def plan_pool(reactor: BoottimeReactor, name: str, config: model.Pool, random: C
     relay_places = {
         backend: _relay_place(reactor, backend, config, licenses.get(backend), random) for backend in config.backends
     }
-    return RelayPlan(name, config, _shared_name(config, licenses.values()), relay_places)
+    return RelayPlan(name, config, shared_name(config, licenses.values()), relay_places)
 
 
 def build_pool(
@@ -197,7 +197,7 @@ def _tls(config: model.BackendTls | None, address: Address) -> ClientTLS | None:
     return None if config is None else client_tls(config.name or address.host, config.ca)
 
 
-def _shared_name(config: model.RelayPool, licenses: Iterable[ThirdPartyLicense]) -> str | None:
+def shared_name(config: model.RelayPool, licenses: Iterable[ThirdPartyLicense]) -> str | None:
     """A configured name, or, of kind citrix, the host name that the license file binds to: two must not be up."""
     if config.server_name is not None or config.kind != "citrix":
         return config.server_name

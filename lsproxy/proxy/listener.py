@@ -64,7 +64,8 @@ class Tally:
     """
     The clients of one listener, and of those that had its name before it: `connections` are there now, `sources` says
     how many of each address, `prefaces` have not yet passed their PROXY header or TLS handshake; `accepted` counts all
-    since the start, `refused` those that were not let in, by reason.
+    since the start, `refused` those that were not let in, by reason; `ended` those
+    that were and have ended, by what ended them first.
     """
 
     def __init__(self) -> None:
@@ -72,6 +73,7 @@ class Tally:
         self.connections = 0
         self.prefaces = 0
         self.refused: Counter[Refusal] = Counter()
+        self.ended: Counter[EndedBy] = Counter()
         self.sources: Counter[str] = Counter()
 
     def enter(self, host: str | None) -> None:
@@ -187,6 +189,7 @@ class Listener:
             self._leave(host)
             if ended is not None:
                 self.tally.accepted += 1
+                self.tally.ended[ended] += 1
                 self._write_down(peer, None, 0, 0, self._reactor.seconds() - since, ended)
 
         return over
@@ -200,6 +203,7 @@ class Listener:
     def over(self, arrival: Arrival, backend: str | None, received: int, sent: int, ended: EndedBy) -> None:
         """A connection has ended."""
         self.tally.connections -= 1
+        self.tally.ended[ended] += 1
         self._leave(arrival.client.host)
         duration = self._reactor.seconds() - arrival.since
         self._write_down(arrival.client, backend, received, sent, duration, ended)
@@ -260,6 +264,7 @@ class Listener:
                 why = f"this process has descriptors for {self._room.most} clients, raise its limit (LimitNOFILE)"
         log.warn(
             "listen.{listener}{key}: {client} was refused{others}: {why}",
+            event="clients_refused",
             listener=self.name,
             key="" if refusal == "descriptors" else f".{refusal}",
             client=_text(client),

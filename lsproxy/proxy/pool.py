@@ -19,6 +19,7 @@ from twisted.internet.interfaces import IDelayedCall, IProtocol, IReactorTime
 
 from lsproxy.config import model
 from lsproxy.core.choice import Admin
+from lsproxy.metrics.buckets import SWITCH_BOUNDS, Buckets
 from lsproxy.proxy.arrival import Arrival
 from lsproxy.proxy.memory import PoolMemory, Remembered, StateFileError
 from lsproxy.proxy.snapshot import BackendSnapshot, PoolSnapshot
@@ -49,6 +50,10 @@ class Watched(Protocol):
         """Whether it is checked."""
 
     @property
+    def latencies(self) -> Buckets:
+        """How long passed checks took."""
+
+    @property
     def last_error(self) -> str | None:
         """The sentence on what went wrong last, None while all is well."""
 
@@ -66,7 +71,13 @@ class Watched(Protocol):
 
 
 class Pool(abc.ABC):
-    """Servers of which one at a time is used, named `name`. `traffic` has its connections."""
+    """
+    Servers of which one at a time is used, named `name`. `traffic` has its connections; `expiring` are sentences on
+    license lines whose end is near.
+
+    `failovers` and `switchovers` tell how long nobody served while another backend took over: from one that did not
+    answer, or from one that did.
+    """
 
     def __init__(
         self,
@@ -89,9 +100,13 @@ class Pool(abc.ABC):
         self.traffic = Traffic(reactor, config.hold, random, self._suspect)
         self._serving: str | None = None
         self._serving_since = reactor.seconds()
+        self._unserved_before = 0.0
+        self.failovers = Buckets(SWITCH_BOUNDS)
+        self.switchovers = Buckets(SWITCH_BOUNDS)
         self._reason: str | None = "no backend has been checked yet"
         self._note: str | None = None
         self._said: tuple[str, ...] = ()
+        self.expiring: list[str] = []
         self._is_judging = False
         self._is_news = False
         self._is_running = False
@@ -190,6 +205,11 @@ class Pool(abc.ABC):
         """For how many seconds that has been so."""
         return self._reactor.seconds() - self._serving_since
 
+    @property
+    def unserved_seconds(self) -> float:
+        """For how many seconds nobody served, all told."""
+        return self._unserved_before + (self.serving_for if self._serving is None else 0.0)
+
     def watch(self, changed: Callable[[], None]) -> Callable[[], None]:
         """Have `changed` called after every decision; returns what ends that."""
         self._watchers.append(changed)
@@ -225,10 +245,19 @@ class Pool(abc.ABC):
             self.wanted = None
         if self._serving == name:
             return
+        self._count_switch(name, former)
         self._serving = self.chosen = name
         self._serving_since = self._reactor.seconds()
         self.traffic.direct(self.backends[name].target)
         self._announce_serving(name, former, f", epoch {epoch}" if epoch else "", {"epoch": epoch} if epoch else {})
+
+    def _count_switch(self, name: str, former: str | None) -> None:
+        unserved = self.serving_for if self._serving is None else 0.0
+        self._unserved_before += unserved
+        if former not in {None, name}:
+            left = self.backends.get(former or "")
+            is_planned = left is not None and left.is_answering
+            (self.switchovers if is_planned else self.failovers).observe(unserved)
 
     def _halt(self, reason: str, leave: str | None = None) -> None:
         self._reason = reason

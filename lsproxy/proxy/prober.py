@@ -15,6 +15,7 @@ from twisted.internet.defer import CancelledError, Deferred, TimeoutError, fail 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClientEndpoint
 from twisted.python.failure import Failure
 
+from lsproxy.metrics.buckets import PROBE_BOUNDS, Buckets
 from lsproxy.proxy.control import Control, ControlLostError
 from lsproxy.proxy.dialling import OneProtocol
 from lsproxy.seat.messages import UNREADABLE, Status, StatusReply
@@ -66,6 +67,8 @@ class Prober:
         self._control: Control | None = None
         self._dial: Deferred[Any] | None = None
         self._tick: IDelayedCall | None = None
+        self.latencies = Buckets(PROBE_BOUNDS)
+        """How long passed checks took."""
         self._checked_at = 0.0
         self._answered_at = 0.0
 
@@ -129,7 +132,7 @@ class Prober:
             control.abort()
         else:
             check = control.ask(Status).addTimeout(self._timing.timeout, self._reactor)
-            check.addCallbacks(self._answered, self._unanswered)
+            check.addCallbacks(self._answered, self._unanswered, callbackArgs=(self._checked_at,))
 
     def _connect(self) -> None:
         if self._dial is not None:
@@ -163,7 +166,7 @@ class Prober:
         if self._tick is not None:
             self._connect()
 
-    def _answered(self, line: bytes) -> None:
+    def _answered(self, line: bytes, asked_at: float) -> None:
         self._answered_at = self._reactor.seconds()
         try:
             status = _status(line)
@@ -171,6 +174,7 @@ class Prober:
             self._listening.check_failed(f"{self._name}: its status cannot be read: {problem}", is_lost=False)
             return
         if self._tick is not None:
+            self.latencies.observe(self._answered_at - asked_at)
             self._listening.check_passed(status)
 
     def _unanswered(self, failure: Failure) -> None:

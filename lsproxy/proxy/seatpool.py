@@ -135,6 +135,7 @@ class SeatPool(Pool):
             waiting=self.traffic.waiting,
             failback=self.failback,
             hold=config.hold,
+            expiring=list(self.expiring),
             backends=[backend.snapshot(connections.get(name, 0)) for name, backend in self.backends.items()],
         )
 

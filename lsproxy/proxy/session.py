@@ -31,7 +31,7 @@ from twisted.internet.interfaces import (
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from lsproxy.core.replay import Answer, Drop, Move, Opened, Parting, Replay, Stage
+from lsproxy.core.replay import Answer, Denied, Drop, Move, Opened, Parting, Replay, Stage
 from lsproxy.net.ends import Ends
 from lsproxy.net.progress import acknowledged_bytes
 from lsproxy.proxy.accesslog import EndedBy
@@ -318,8 +318,11 @@ class Session:
         if isinstance(verdict, Parting):
             self.close()
 
-    def _perform(self, verdict: Parting | Opened | Move | Drop | None) -> None:
+    def _perform(self, verdict: Parting | Opened | Move | Denied | Drop | None) -> None:
         match verdict:
+            case Denied(line, request, hello):
+                self._write(line + b"\n")
+                self._traffic.denials.note(self._reactor.seconds(), hello, request, line)
             case Parting(lines):
                 self._write(lines)
                 self._close("server")

@@ -86,7 +86,8 @@ class PoolSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     nobody is; `serving_for` how long that has been so, either way. `epoch` is the highest one seen of `journal`.
     `note` says what is not as it should be though clients are served. `conflicts` are sentences, one for each
     reason not to trust who claims the name. `switching_to` is the backend that was asked to take over.
-    `clients` are connected clients, `waiting` those of them that wait for a server.
+    `clients` are connected clients, `waiting` those of them that wait for a server. `expiring` are sentences on what
+    of the license files ends soon or has ended.
     """
 
     pool: str
@@ -105,6 +106,7 @@ class PoolSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     waiting: int
     failback: str
     hold: float
+    expiring: list[str]
     backends: list[BackendSnapshot]
 
     @property

@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
+from lsproxy.proxy.denials import Denials
 from lsproxy.proxy.doors import Doors
 
 ANSWER_SECONDS = 2.0
@@ -83,6 +84,9 @@ class Traffic:
         self._waiting: dict[Seeking, float] = {}
         self._urgent: dict[Seeking, None] = {}
         self._idle: dict[Seeking, None] = {}
+        self.denials = Denials()
+        self.given_up = 0
+        """How many sessions waited in vain, and were answered `no_backend`."""
         self._dials = 0
         self._is_pumping = False
         self._failures = 0
@@ -312,6 +316,7 @@ class Traffic:
         self._expiry = None
         reason = self._reason if self._target is None else f"{self._target.backend} did not answer in time"
         for session in self._due():
+            self.given_up += 1
             session.give_up(reason)
         self._rearm()
 

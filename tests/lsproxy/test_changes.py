@@ -63,8 +63,6 @@ def test_another_order_of_backends_is_a_change():
     ("changes", "key"),
     [
         ({"state": Path("/elsewhere")}, "state"),
-        ({"admin": model.Admin(address=Address("127.0.0.1", 1))}, "admin.address"),
-        ({"log": model.Log(format="json")}, "log.format"),
         ({"pools": {"acme": a_pool(server_name="other")}}, "pools.acme.server_name"),
     ],
 )
@@ -73,6 +71,21 @@ def test_what_needs_a_restart_is_refused_by_its_key(changes, key):
     with pytest.raises(FixedError) as refused:
         refuse_fixed(a_config(), a_config(**changes))
     assert str(refused.value) == f"{key} cannot change while lsproxy runs: restart lsproxy, or put the old value back"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"admin": model.Admin(address=Address("127.0.0.1", 1), socket=Path("/s"), tokens_file=Path("/t"))},
+        {"log": model.Log(format="json")},
+        {"access_log": Path("/access.log")},
+        {"notify": (("/bin/true",),)},
+        {"pools": {"acme": a_pool(hold=1.0)}},
+    ],
+)
+def test_everything_else_may_change(changes):
+    """Nothing more is fixed than must be."""
+    refuse_fixed(a_config(), a_config(**changes))
 
 
 def test_a_new_pool_may_have_any_name():

@@ -92,6 +92,33 @@ def test_a_license_that_is_missing_is_one_sentence(system):
     assert "does not exist" in said
 
 
+def test_where_the_log_is_json_so_is_the_reason_not_to_start(system):
+    """Of a fault in the file, and of one that shows only at the start."""
+    edit(system, lambda tree: tree.update(log={"format": "json"}))
+    with socket.create_server(system.addresses["admin"]):
+        status, said = serve(system)
+    assert (status, json.loads(said)["event"]) == (2, "cannot_start")
+    assert "the address is in use" in json.loads(said)["message"]
+    edit(system, lambda tree: tree["pools"]["acme"].update(hodl=3))
+    status, said = serve(system)
+    assert (status, json.loads(said)["event"]) == (2, "cannot_start")
+    assert "did you mean hold?" in json.loads(said)["message"]
+
+
+def test_every_line_of_a_json_log_is_an_event(system):
+    """From the start to the end, and Twisted's own chatter is not among them."""
+    edit(system, lambda tree: tree.update(log={"format": "json"}))
+    system.proxy.start()
+    wait_for(lambda: '"started"' in system.proxy.log, f"lsproxy runs: {system.proxy.log}", 20)
+    wait_for(lambda: '"unserved"' in system.proxy.log or '"backend_down"' in system.proxy.log, "it is said", 20)
+    system.proxy.signal(signal.SIGTERM)
+    assert system.proxy.wait(10) == 0
+    lines = [json.loads(line) for line in system.proxy.log.splitlines()]
+    assert {"started", "stopping"} <= {line["event"] for line in lines}
+    assert not [line for line in lines if line["event"] in {"note", "fault"}]
+    assert [line["pool"] for line in lines if line["event"] == "backend_down"] == ["acme"] * 2
+
+
 def test_tokens_that_others_may_read_are_refused(system):
     """One sentence with the way out."""
     path = system.folder / "tokens.yaml"
@@ -146,6 +173,7 @@ def test_sighup_takes_the_configuration_anew_or_says_why_not(system):
         system.proxy._environment["NOTIFY_SOCKET"] = str(path)
         start(system)
         assert told.recv(1024) == b"READY=1"
+        assert told.recv(1024) == b"STATUS=acme: NOT SERVED"
         port = free_port()
         edit(system, lambda tree: tree["listen"]["licenses"].update(address=f"127.0.0.1:{port}"))
         system.proxy.signal(signal.SIGHUP)

@@ -36,7 +36,7 @@ class Running:
         tree = yaml.safe_load(self.path.read_text())
         edit(tree)
         self.path.write_text(json.dumps(tree))  # YAML too, and without anchors
-        return await self.services.change(load_config(self.path))
+        return await self.services.change(load_config(self.path), None)
 
     def clients(self, pool="demo"):
         return self.services.pools[pool].snapshot().clients

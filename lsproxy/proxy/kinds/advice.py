@@ -46,13 +46,13 @@ def findings(
     pool: RelayPool,
     listeners: Mapping[str, Listener],
     licenses: Mapping[str, ThirdPartyLicense],
-    today: date,
+    today: date | None,
 ) -> list[str]:
     """
     What there is to say of the pool called `name`, worst first.
 
     `listeners` are all of the configuration by name, `licenses` the pool's license files by backend, as
-    `read_licenses` gives them. Dates are compared with `today`, the day in UTC.
+    `read_licenses` gives them. Dates are compared with `today`, the day in UTC; None leaves them out.
     """
     own = {key: listener for key, listener in listeners.items() if listener.pool == name}
     subject = _Pool(name, pool, kind(pool.kind), own, licenses)
@@ -62,7 +62,7 @@ def findings(
         *_names(subject),
         *_shared_cards(subject),
         *_redundant_servers(subject),
-        *_dates(subject, today),
+        *([] if today is None else _dates(subject, today)),
     ]
     return list(dict.fromkeys(found))
 

@@ -20,6 +20,7 @@ from lsproxy.core.choice import Admin
 from lsproxy.core.health import Down, Health, Unchecked, Up, check_failed, check_passed
 from lsproxy.core.rhythm import Timing
 from lsproxy.core.succession import Candidate
+from lsproxy.metrics.buckets import Buckets
 from lsproxy.net.address import Address
 from lsproxy.proxy.doors import Doors
 from lsproxy.proxy.relay.checks import Checks
@@ -136,6 +137,7 @@ class RelayBackend:
         self.lookout.inherit(former.lookout)
         self.checks.inherit(former.checks)
         self._prober.latency = former.latency
+        self._prober.latencies = former.latencies
 
     @property
     def lively(self) -> tuple[str, ...]:
@@ -183,6 +185,11 @@ class RelayBackend:
     def latency(self) -> float | None:
         """Seconds that the last passed check took; None before the first one."""
         return self._prober.latency
+
+    @property
+    def latencies(self) -> Buckets:
+        """How long passed checks took."""
+        return self._prober.latencies
 
     @property
     def is_watched(self) -> bool:

@@ -170,6 +170,7 @@ class RelayPool(Pool):
             waiting=self.traffic.waiting,
             failback=self.config.failback,
             hold=self.config.hold,
+            expiring=list(self.expiring),
             backends=[backend.snapshot(connections.get(name, 0)) for name, backend in self.backends.items()],
         )
 

@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 from lsproxy.core import rhythm as beat
 from lsproxy.core.health import Down, Health, Unchecked
 from lsproxy.core.rhythm import Rhythm, Timing
+from lsproxy.metrics.buckets import PROBE_BOUNDS, Buckets
 from lsproxy.proxy.relay.commandprobe import Ill, Unknown, Verdict
 from lsproxy.proxy.relay.portcheck import Failed, Passed, Result, Undecided
 
@@ -86,6 +87,8 @@ class Prober:
         self.is_running = False
         self.latency: float | None = None
         """Seconds that the last passed check took; None before the first one."""
+        self.latencies = Buckets(PROBE_BOUNDS)
+        """How long passed checks took."""
 
     @property
     def complaint(self) -> str | None:
@@ -162,6 +165,7 @@ class Prober:
                 is_well = False
             case Passed(seconds):
                 self.latency = seconds
+                self.latencies.observe(seconds)
                 waiting += self._discard([older for older in self._open if older < number])
                 is_well = self._answered(number)
             case Undecided(reason):
@@ -176,7 +180,11 @@ class Prober:
         now = self._reactor.seconds()
         if self._undecided_said is None or now - self._undecided_said >= REMIND_SECONDS:
             self._undecided_said = now
-            log.warn("no check can be made, what was known of the servers goes on to count: {reason}", reason=reason)
+            log.warn(
+                "no check can be made, what was known of the servers goes on to count: {reason}",
+                event="checks_stopped",
+                reason=reason,
+            )
 
     def _answered(self, number: int) -> bool:
         """All ports have. Whether the command has nothing against it."""

@@ -95,7 +95,11 @@ class Relays:
         now = self._reactor.seconds()
         if self._shortage_said is None or now - self._shortage_said >= REMIND_SECONDS:
             self._shortage_said = now
-            log.warn("clients are refused, no connection to a server can be made: {fault}", fault=fault)
+            log.warn(
+                "clients are refused, no connection to a server can be made: {fault}",
+                event="clients_refused",
+                fault=fault,
+            )
 
     def _look_again(self, reader: "Relay | Leg") -> None:
         if acknowledged_bytes(reader.transport) > reader.acknowledged:

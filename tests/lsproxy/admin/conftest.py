@@ -23,6 +23,8 @@ from lsproxy.cli.demo_files import prepare
 from lsproxy.config.check import load_config
 from lsproxy.config.tokens import SALT_BYTES, add_token
 from lsproxy.errors import LsproxyError
+from lsproxy.history.history import History
+from lsproxy.metrics.metrics import Metrics
 from lsproxy.net.endpoints import server_endpoint
 from lsproxy.proxy.memory import InMemory
 from lsproxy.services import Services
@@ -54,7 +56,9 @@ class Panel:
         tokens = TokenBook(reactor, reactor.getThreadPool(), config.admin.tokens_file, bytes(32))
         self.logins = Logins(reactor.seconds, iter([f"secret{n}" for n in range(100)]).__next__)
         access = Access(reactor.seconds, tokens, self.logins)
-        self.api = Api(self, access, self.logins, time.time, "0.1.0")
+        self.history = History(reactor, demo.folder / "history.db", time.time)
+        metrics = Metrics(reactor, self, self.history, Events("metrics", time.time), "0.1.0")
+        self.api = Api(self, access, self.logins, time.time, "0.1.0", self.history, metrics)
         self.site = Site(reactor, self.answer, self.events)
         self.fault = None
         self.ports = []
@@ -67,6 +71,10 @@ class Panel:
     def operators(self):
         return self.services.operators
 
+    @property
+    def tallies(self):
+        return self.services.tallies
+
     def reload(self):
         return fail(LsproxyError(self.reload_problem)) if self.reload_problem else succeed(["pools.demo.hold: changed"])
 
@@ -76,6 +84,7 @@ class Panel:
         return await self.api.answer(asked)
 
     async def open(self):
+        await self.history.open()
         await self.services.start()
         self.ports.append(socketfile.listen(reactor, self.demo.socket, self.site))
         self.ports.append(await server_endpoint(reactor, "127.0.0.1", 0).listen(self.site))
@@ -86,6 +95,7 @@ class Panel:
             await port.stopListening()
         await self.services.stop_listening()
         await self.services.stop_pools()
+        await self.history.close()
 
     @property
     def port(self):

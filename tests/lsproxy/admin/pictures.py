@@ -39,6 +39,7 @@ def pool(name="acme", **changes):
         "waiting": 0,
         "failback": "sticky",
         "hold": 10.0,
+        "expiring": [],
         "backends": [backend("lic-a"), backend("lic-b")],
     }
     return PoolSnapshot(**{**usual, **changes})

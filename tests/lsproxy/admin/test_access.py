@@ -7,6 +7,7 @@ from twisted.internet.task import Clock
 
 from lsproxy.admin.access import Access
 from lsproxy.admin.exchange import Asked, Peer, RefusedError
+from lsproxy.admin.forwarded import seen
 from lsproxy.admin.login import COOKIE, Logins
 from lsproxy.admin.throttle import FREE
 from lsproxy.admin.tokens import TokenBook
@@ -70,7 +71,7 @@ async def test_without_a_token_only_what_needs_none(door):
 @pytest_twisted.ensureDeferred
 async def test_the_cookie_reads_and_changes_nothing(door):
     """So no other site has anything changed through it."""
-    cookie = f"{COOKIE}={door.logins.welcome('ops')}"
+    cookie = f"{COOKIE}={door.logins.welcome('ops', 'operator')}"
     caller = await door.admit("viewer", cookie=cookie)
     assert (caller.name, caller.role) == ("ops", "viewer")
     assert await door.refused("operator", cookie=cookie) == 403
@@ -131,3 +132,47 @@ async def test_the_pause_ends(door):
     door.clock.advance(1)
     assert await door.admit("viewer", authorization="Bearer of an operator") is not None
     assert await door.refused("viewer", authorization="Bearer guess") == 401
+
+
+@pytest_twisted.ensureDeferred
+async def test_forms_of_the_panel_have_the_role_of_the_login(door):
+    """Whoever comes by a bearer token, or over the unix socket, reads the panel and has no forms."""
+
+    async def visitor(peer=NETWORK, **headers):
+        headers = {"host": "127.0.0.1", **headers}
+        return await door.access.visitor(Asked(method="POST", path="/", headers=headers, peer=peer))
+
+    cookie = door.logins.welcome("ops", "operator")
+    visiting = await visitor(cookie=f"{COOKIE}={cookie}")
+    assert (visiting.caller.name, visiting.caller.role) == ("ops", "operator")
+    assert visiting.form == door.logins.form_token(cookie)
+    for found in (
+        await visitor(authorization="Bearer of an operator"),
+        await visitor(Peer("process 7 on the unix socket", "alice")),
+    ):
+        assert (found.caller.role, found.form) == ("viewer", None)
+    with pytest.raises(RefusedError):
+        await visitor()
+    with pytest.raises(RefusedError):
+        await visitor(host="attacker.example", cookie=f"{COOKIE}={cookie}")
+
+
+@pytest_twisted.ensureDeferred
+async def test_behind_a_proxy_of_this_machine_each_client_pauses_for_itself(door):
+    """Who guesses from outside locks nobody else out."""
+
+    async def guess(client):
+        behind = seen("127.0.0.1", {"x-forwarded-for": client}, is_private=False)
+        asked = Asked(
+            method="GET",
+            path="/",
+            headers={"host": "127.0.0.1", "authorization": "Bearer wrong"},
+            peer=Peer("127.0.0.1"),
+            seen=behind,
+        )
+        with pytest.raises(RefusedError) as refused:
+            await door.access.admit(asked, "viewer")
+        return refused.value.reply.status
+
+    assert {await guess("192.0.2.7") for _ in range(9)} == {401, 429}
+    assert await guess("192.0.2.8") == 401

@@ -55,7 +55,7 @@ def test_a_wrong_code_does_not_spend_the_right_one(logins):
 
 def test_a_cookie_ends(logins, clock):
     """After half a day one logs in again."""
-    cookie = logins.welcome("ops")
+    cookie = logins.welcome("ops", "operator")
     clock.advance(COOKIE_SECONDS - 1)
     assert logins.visit(cookie).name == "ops"
     clock.advance(1)
@@ -64,9 +64,9 @@ def test_a_cookie_ends(logins, clock):
 
 def test_cookies_are_bounded(logins):
     """The oldest is forgotten when there are too many."""
-    first = logins.welcome("ops")
+    first = logins.welcome("ops", "operator")
     for _ in range(MOST_COOKIES):
-        latest = logins.welcome("ops")
+        latest = logins.welcome("ops", "operator")
     assert logins.visit(first) is None
     assert logins.visit(latest).name == "ops"
 
@@ -75,3 +75,21 @@ def test_an_unknown_cookie_is_nobodys(logins):
     """Neither an empty one nor one with odd characters."""
     assert logins.visit("") is None
     assert logins.visit("\udcff") is None
+
+
+def test_a_cookie_can_be_ended(logins):
+    """Another one of the same person goes on."""
+    ended, other = logins.welcome("ops", "operator"), logins.welcome("ops", "operator")
+    logins.end(ended)
+    logins.end("a guess")
+    assert logins.visit(ended) is None
+    assert logins.visit(other).role == "operator"
+
+
+def test_forms_of_two_logins_differ(logins):
+    """And none tells the cookie."""
+    first, second = (logins.welcome("ops", "operator") for _ in range(2))
+    tokens = {logins.form_token(first), logins.form_token(second)}
+    assert len(tokens) == 2
+    assert logins.form_token(first) in tokens
+    assert not any(first in token for token in tokens)

@@ -1,10 +1,12 @@
 """`lsproxy check`: what is wrong with a configuration, without starting anything."""
 
 import json
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from lsproxy.cli.demo_files import prepare
+from lsproxy.license.signature import load_private_key, sign
 from tests.faults.system import free_port
 from tests.lsproxy.cli.conftest import lsproxy
 
@@ -40,3 +42,35 @@ def test_problems_of_the_file_are_told_with_their_line(demo):
     done = lsproxy("check", "-c", demo.proxy_config)
     assert done.status == 2
     assert "lsproxy.yaml:5: pols: is an unknown key, did you mean pools?" in done.err
+
+
+def test_a_conflict_that_cannot_be_seen_is_told(tmp_path):
+    """What stands there but has no effect, and what would give it one; not what is only a default."""
+    tree = {
+        "listen": {"floats": {"address": f"127.0.0.1:{free_port()}", "pool": "floats"}},
+        "pools": {
+            "floats": {"kind": "tcp", "conflict": "refuse", "backends": {"tcp-a": {"address": "192.0.2.1:7788"}}}
+        },
+        "state": f"sqlite://{tmp_path}/state.db",
+        "admin": {"socket": str(tmp_path / "admin.sock"), "tokens_file": str(tmp_path / "tokens.yaml")},
+    }
+    config = tmp_path / "lsproxy.yaml"
+    config.write_text(json.dumps(tree))
+    idle = "pools.floats.conflict: has no effect, for nothing says that its backends share a name: add server_name"
+    assert idle in lsproxy("check", "-c", config).err
+    tree["pools"]["floats"]["server_name"] = "floats"
+    config.write_text(json.dumps(tree))
+    assert idle not in lsproxy("check", "-c", config).err
+    del tree["pools"]["floats"]["server_name"], tree["pools"]["floats"]["conflict"]
+    config.write_text(json.dumps(tree))
+    assert idle not in lsproxy("check", "-c", config).err
+
+
+def test_a_license_that_ends_is_told(demo):
+    """Without being started; it is no reason not to start."""
+    license_file = demo.folder / "demo.lic"
+    day = (datetime.now(UTC) + timedelta(days=3)).strftime("%d-%b-%Y").lower()
+    text = f"SERVER demo HOSTNAME=demo\nVENDOR demo\nINCREMENT cad demo 2027.0 {day} 5\n"
+    license_file.write_text(sign(text, "demo.lic", load_private_key(demo.folder / "vendor.key")))
+    done = lsproxy("check", "-c", demo.proxy_config)
+    assert (done.status, "in 3 days: ask the vendor for a renewal" in done.err) == (0, True), done.err

@@ -63,6 +63,7 @@ def test_the_commands_are_those_that_were_promised():
         "request-key",
         "activate",
         "client-config",
+        "notify",
         "token add",
         "run",
         "lmstat",

@@ -44,3 +44,13 @@ def test_a_configuration_that_is_missing_is_said(tmp_path):
     assert done.status == 2
     assert done.err.count("\n") == 1
     assert "none.yaml" in done.err
+
+
+def test_a_folder_that_is_missing_is_said(tmp_path):
+    """Which one, and what to do."""
+    made = prepare(tmp_path, free_port(), free_port())
+    config = made.proxy_config
+    config.write_text(config.read_text().replace("tokens_file: tokens.yaml", "tokens_file: none/tokens.yaml"))
+    done = lsproxy("token", "add", "ops", "--role", "operator", "-c", config)
+    assert done.status == 2
+    assert f"the folder {tmp_path}/none does not exist, make it first" in done.err

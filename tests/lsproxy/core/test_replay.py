@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from lsproxy.core.replay import MOST_UNANSWERED_BYTES, Answer, Drop, Move, Opened, Parting, Replay, Stage
+from lsproxy.core.replay import MOST_UNANSWERED_BYTES, Answer, Denied, Drop, Move, Opened, Parting, Replay, Stage
 
 
 def line(**keys):
@@ -129,8 +129,19 @@ def test_other_events_and_refusals_pass():
     assert replay.answered(line(event="queued", id=2, position=1)) is None
     assert replay.answered(line(event="news")) is None
     assert not replay.is_idle
-    assert replay.answered(refused(2, "no_seats")) is None
+    assert replay.answered(refused(2, "bad_request")) is None
     assert replay.is_idle
+
+
+def test_a_checkout_that_is_denied_passes_and_is_noted():
+    """What was asked and by whom stands beside the line; what is no checkout is no denial."""
+    replay = opened()
+    request = line(id=2, op="checkout", feature="cad")
+    replay.asked(request)
+    assert replay.answered(refused(2, "no_seats")) == Denied(refused(2, "no_seats"), request, hello())
+    assert replay.is_idle
+    replay.asked(line(id=3, op="checkin", handle=2))
+    assert replay.answered(refused(3, "no_seats")) is None
 
 
 def test_superseded_ends_it():
@@ -329,7 +340,8 @@ class Dialogue(RuleBasedStateMachine):
         number = data.draw(st.sampled_from(sorted(self.at_server)))
         del self.at_server[number]
         reply = line(id=number, ok=True) if error is None else refused(number, error)
-        assert self.replay.answered(reply) is None
+        verdict = self.replay.answered(reply)
+        assert verdict is None or (isinstance(verdict, Denied) and verdict.line == reply)
         self.to_client(reply)
 
     @precondition(lambda self: self.replay.stage is Stage.OPEN and self.at_server)

@@ -111,7 +111,7 @@ def test_drain_and_maint():
     assert told(decide([drained, candidate("b")], situation("a"))) == "fence a for b while it is used"
     assert told(decide([drained], situation("a"))) == "use a (a is drained, and is served for want of another)"
     assert told(decide([resting, candidate("b")], situation("a"))) == "fence a for b"
-    assert told(decide([resting], situation("a"))) == "nobody: a is in maint, leave a"
+    assert told(decide([resting], situation("a"))) == "nobody: a is in maint until `lsproxy ready`, leave a"
 
 
 def test_one_that_is_drained_or_kept_out_is_better_than_nothing():

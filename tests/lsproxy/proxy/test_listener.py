@@ -217,6 +217,7 @@ async def test_connection_without_a_header_is_recorded(line, said, way, ended):
     assert (record.client, record.backend, record.ended) == (f"127.0.0.1:{number}", None, ended)
     await line.turns()
     assert len(line.records) == 1
+    assert line.listener.tally.ended == {ended: 1}
 
 
 @pytest.mark.parametrize(
@@ -280,6 +281,7 @@ async def test_successor_counts_on(line):
     tally = line.listener.tally
     assert (tally.accepted, tally.connections, tally.refused) == (5, 2, {"max_connections": 2})
     assert tally.sources == {"127.0.0.1": 2}
+    assert tally.ended == {"client": 1}
 
 
 @pytest_twisted.ensureDeferred

@@ -65,6 +65,8 @@ async def test_failover_is_said_and_remembered(world):
     world.a.kill()
     await world.served_by("lic-b")
     assert world.happened("takeover") == ["lic-b took over from lic-a, epoch 2"]
+    assert (sum(world.pool.failovers.counts), sum(world.pool.switchovers.counts)) == (1, 0)
+    assert world.pool.unserved_seconds >= world.pool.failovers.sum > 0
     await world.stop_pool()
     assert world.memory.load("acme") == Remembered(chosen="lic-b", journal="j1", epoch=2)
 
@@ -135,6 +137,7 @@ async def test_planned_switch_has_no_gap(world):
     assert client.found(event="resumed")["held"] == [2]
     assert world.pool.serving == "lic-b"
     assert world.book.seats == 1
+    assert (sum(world.pool.failovers.counts), sum(world.pool.switchovers.counts)) == (0, 1)
 
 
 @scenario

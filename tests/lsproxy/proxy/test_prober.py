@@ -109,14 +109,15 @@ def test_checks_go_out_whether_or_not_the_last_was_answered():
 
 
 def test_late_answer_is_no_answer():
-    """A reply after its deadline passes no check; the next one in time does."""
-    clock, endpoint, heard, _ = probing()
+    """A reply after its deadline passes no check; the next one in time does, and how long it took is counted."""
+    clock, endpoint, heard, prober = probing()
     clock.advance(0.25)
     clock.advance(0.26)
     endpoint.lines[0].answer(2)
     assert heard.kinds == ["silent"]
     endpoint.lines[0].answer(3)
     assert heard.kinds == ["silent", "standby"]
+    assert (sum(prober.latencies.counts), prober.latencies.sum) == (1, 0.26)
 
 
 def test_end_is_felt_and_dialled_again_at_once():

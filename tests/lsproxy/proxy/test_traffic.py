@@ -181,6 +181,7 @@ def test_nobody_waits_longer_than_hold_for_a_server():
     clock.advance(0)
     assert latest.reason is not None
     assert traffic.waiting == 0
+    assert traffic.given_up == 3
 
 
 def test_hold_begins_anew_when_a_server_was_there():
