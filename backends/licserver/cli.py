@@ -158,8 +158,9 @@ def status(server: str | None, token_file: Path | None, config: Path | None, *, 
             click.echo(
                 f"its {part} server is {partner['name']} at {partner['address'] or 'an address it does not say'}"
             )
-    for notice in reply.get("notices", ()):
-        click.echo(f"note: {notice['message']}")
+    notes = [reply["redundancy"].get("fault"), *(notice["message"] for notice in reply.get("notices", ()))]
+    for note in filter(None, notes):
+        click.echo(f"note: {note}")
 
 
 @commands.command()
@@ -229,8 +230,8 @@ def accept(config: Path) -> None:
     """
     Go on from a restored journal, knowingly.
 
-    Seats granted since its copy was made are forgotten, and can be granted again. A redundant server takes over
-    from that journal only after its primary has served beside it.
+    Seats granted since its copy was made are forgotten, and can be granted again. A redundant server begins there
+    with its takeover limit spent.
 
     Example: licserver journal accept -c /etc/licserver/licserver.yaml
     """
@@ -242,7 +243,7 @@ def accept(config: Path) -> None:
         raise LicserverError("\n".join(problems))
     click.echo(
         f"{loaded.name} goes on from {loaded.journal} as it is: seats granted since that was copied are forgotten and "
-        "can be granted again; a redundant server takes over only after its primary has served beside it"
+        "can be granted again; a redundant server begins with its takeover limit spent"
     )
 
 

@@ -1,10 +1,11 @@
 """What operators ask of a server, and `status`: each request is carried out and answered here."""
 
-from collections.abc import Callable, Coroutine, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, TimeoutError  # noqa: A004 Twisted's name
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -13,7 +14,7 @@ from licserver.core.conversation import Conversation
 from licserver.core.desk import Open, Says, Shut
 from licserver.core.events import LicenseCameIntoForce
 from licserver.errors import LicserverError
-from licserver.journal.interface import Member
+from licserver.journal.interface import JournalError
 from licserver.licenses import LicenseRefused
 from licserver.pairoperations import PairOperations
 from licserver.status import status
@@ -37,13 +38,16 @@ from lsproxy.seat.messages import (
 if TYPE_CHECKING:
     from licserver.server import Server
 
+LOOK_SECONDS: Final = 0.3
+
 log = Logger()
 
 
 class Operations:
     """See the module. `stopping` ends the server."""
 
-    def __init__(self, server: "Server", stopping: Callable[[], None]) -> None:
+    def __init__(self, reactor: IReactorTime, server: "Server", stopping: Callable[[], None]) -> None:
+        self._reactor = reactor
         self._server = server
         self._stopping = stopping
         self._pair = PairOperations(server, self._license_digest)
@@ -102,10 +106,7 @@ class Operations:
         if server.tenure is None:
             self._say(conversation, Refusal(request.id, "not_active", f"{name} is not active"))
             return
-        # As read a moment ago, if that will do: the journal may be what this server cannot reach.
-        addresses = _running(server.members)
-        if request.to is not None and request.to not in addresses:
-            addresses = _running(await server.journal.members())
+        addresses = await self._running()
         if request.to is not None and request.to not in addresses:
             running = ", ".join(addresses)
             sentence = f"{request.to} is no running member of {server.identity.server_name}; running are {running}"
@@ -116,6 +117,15 @@ class Operations:
             log.info("standing down: {reason}", event="stand_down_asked", reason=reason)
             await server.tenure.stand_down(request.to, addresses.get(request.to or ""))
         self._say(conversation, Done(request.id))
+
+    async def _running(self) -> dict[str, str]:
+        """Name and address of those that run; as read before where the journal is what this server cannot reach."""
+        server = self._server
+        try:
+            members = await server.journal.members().addTimeout(LOOK_SECONDS, self._reactor)
+        except (JournalError, TimeoutError):
+            members = server.members
+        return {member.name: member.address for member, is_running in members if is_running}
 
     async def _pair_operation(
         self, conversation: Conversation, request: Register | Unregister | RequestKey | Activate
@@ -215,7 +225,3 @@ class Operations:
     def _notices(self) -> list[Notice]:
         said = {"license": self._noted, "twin": self._server.twin}
         return [Notice(code, sentence) for code, sentence in said.items() if sentence]
-
-
-def _running(members: Sequence[tuple[Member, bool]]) -> dict[str, str]:
-    return {member.name: member.address for member, is_running in members if is_running}

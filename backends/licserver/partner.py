@@ -52,6 +52,7 @@ class Partner:
         self._well_since: float | None = None
         self._stable = STABLE_SECONDS
         self._handed_back_at: float | None = None
+        self._is_missed = False
         self._slot = 0
 
     def watch(self) -> None:
@@ -81,6 +82,10 @@ class Partner:
         caught_up_with, self._slot = self._slot, 0 if tenure is None else tenure.slot
         primary, seen = await self._find()
         self._note(primary)
+        is_first_miss = seen is None and not self._is_missed
+        self._is_missed = seen is None
+        if is_first_miss:
+            return  # one answer that is late says little
         if tenure is None or not tenure.is_serving or primary is None or seen is None:
             self._well_since = None
             return

@@ -65,7 +65,12 @@ class Redundancy:
         """This server has the name now, or another license came into force: record what follows."""
         role = self.role
         assert not isinstance(role, Misfit), role.reason
-        self.limit.serve_as(role, moment, self.outfit.random(NONCE_BYTES))
+        is_seen = not self.why_not_seen()
+        self.limit.serve_as(role, moment, self.outfit.random(NONCE_BYTES), is_seen=is_seen)
+        if isinstance(role, Redundant) and not is_seen:
+            self._desk.record(ev.RedundantSeen(role.pair, self._name, self._identity))
+        if isinstance(role, Primary) and self._seen(role.pair).get(self._name) != self._identity:
+            self._desk.record(ev.PrimarySeen(role.pair, self._name, self._identity))
 
     def see(self, members: Iterable[Member]) -> None:
         """This server has the name, and these are the running members: a primary keeps who could take over from it."""
@@ -73,8 +78,7 @@ class Redundancy:
         if not isinstance(role, Primary):
             return
         for member in members:
-            known = self._desk.ledger.seen_of_pair.get(role.pair, {})
-            if member.name != self._name and known.get(member.name) != member.identity:
+            if member.name != self._name and self._seen(role.pair).get(member.name) != member.identity:
                 self._desk.record(ev.RedundantSeen(role.pair, member.name, member.identity))
 
     def tell(self) -> None:
@@ -105,16 +109,17 @@ class Redundancy:
         return ""
 
     def why_not_seen(self) -> str:
-        """Why a redundant server may not take over from this journal before its primary has served; "" if it may."""
+        """Why a redundant server would have no time if it took over from this journal; "" if it would have some."""
         role = self.role
-        if not isinstance(role, Redundant):
-            return ""
-        if self._desk.ledger.seen_of_pair.get(role.pair, {}).get(self._name) == self._identity:
+        if not isinstance(role, Redundant) or self._seen(role.pair).get(self._name) == self._identity:
             return ""
         return (
-            f"{self._name} takes over from {role.primary} only where that one has served beside it before, and in this "
-            f"journal it has not: start {role.primary}, a few seconds will do"
+            f"{self._name} would be blocked in the place of {role.primary}, which has not served beside it in this "
+            f"journal: start {role.primary}, a few seconds will do"
         )
+
+    def _seen(self, pair: bytes) -> Mapping[str, str]:
+        return self._desk.ledger.seen_of_pair.get(pair, {})
 
     def licensed_hostids(self) -> tuple[Hostid, ...]:
         """By which hostids the license or the registration knows a redundant server's host."""

@@ -31,7 +31,7 @@ DEFAULT_LISTEN: Final = Address("127.0.0.1", 27102)
 MOST_CLOCK_SECONDS: Final = 60.0
 
 _MOST_HOSTIDS: Final = 64
-_FILE_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
+_FILE_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _TOP_LEVEL: Final = re.compile(r"([A-Za-z_]+)[ \t]*:")
 _ACTIVE: Final = frozenset({"active", "blocked", "isolated"})
 
@@ -74,14 +74,18 @@ def register(
     _check_status(primary.ask(op="status"), primary, before, wall)
     reached_at = before.advertise if before is not None and listen is None else here
     said = primary.ask(op="register", name=name, address=str(reached_at), hostids=_hostids(before))
-    told = _told(said, address)
     try:
+        told = _told(said, address)
         return _write(file, _settings(file, before, told, address, listen, token_file), told, before)
-    except BaseException:
-        if told.before is None:
-            primary.ask(op="unregister", name=name)
-        else:
-            primary.ask(op="register", name=name, address=told.before.address, hostids=told.before.hostids)
+    except BaseException as problem:
+        stood = said.get("before")
+        undo = {"op": "unregister"} if stood is None else {"op": "register", **stood}
+        try:
+            primary.ask(name=name, **undo)
+        except LicserverError as unheard:
+            raise NotRegistered(
+                f"{problem}; the primary has {name} registered, and was not told: {unheard}"
+            ) from problem
         raise
 
 

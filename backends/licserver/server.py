@@ -109,7 +109,7 @@ class Server:
             remaining=lambda: self.redundancy.limit.remaining_seconds(self.moment()) or 0.0,
             is_switched_from_outside=self.desk.has_operator,
         )
-        self._operations = Operations(self, stopping)
+        self._operations = Operations(reactor, self, stopping)
         self.started_at = reactor.seconds()
         self.activations = 0
         self.appends = Buckets(APPEND_BOUNDS)
@@ -308,8 +308,6 @@ class Server:
         return claim.epoch
 
     def _begin_tenure(self, claim: Claim, judged: Claim, unsnapped_events: int) -> Deferred[None]:
-        if reason := self.redundancy.why_not_seen():
-            raise LicenseRefused(reason)
         text = self._license_to_bring(judged)
         self._standby.is_resting = True
         self.tenure = Tenure(
@@ -344,7 +342,8 @@ class Server:
         return self.licenses.text_to_bring(ledger.license_text, ledger.license_file, is_unconfirmed)
 
     def _why_not(self, claim: Claim) -> str:
-        return self.twin or self.redundancy.why_not_seen() or self._why_not_bring(claim)
+        before_all = self.redundancy.why_not_seen() if claim.epoch == 0 else ""
+        return self.twin or before_all or self._why_not_bring(claim)
 
     def _why_not_bring(self, claim: Claim) -> str:
         try:

@@ -201,7 +201,18 @@ class Client:
 class Host:
     """One server and its machine; `wall_error` is how wrong its wall clock is, in seconds."""
 
-    def __init__(self, house, name, path, hostids=(), instance="1", wanted=DUPLICATE, boot="boot", identity=None):
+    def __init__(
+        self,
+        house,
+        name,
+        path,
+        hostids=(),
+        instance="1",
+        wanted=DUPLICATE,
+        boot="boot",
+        identity=None,
+        keys=VENDOR_KEYS,
+    ):
         self.house, self.name = house, name
         self.wall_error = 0.0
         self.machine = Machine(house.clock)
@@ -210,7 +221,7 @@ class Host:
         self.stopped = False
         self.remembered = []
         member = Member(name, f"{name}-{instance}", f"{name}:27101", self.process, name, identity=identity or name)
-        licenses = Licenses(path, VENDOR_KEYS, tuple(map(parse_hostid, hostids)), name, wanted)
+        licenses = Licenses(path, keys, tuple(map(parse_hostid, hostids)), name, wanted)
         journal = house.store.open(self.machine).result
         self.journal = journal
         self.server = Server(
@@ -269,11 +280,11 @@ class House:
         self.hosts = {}
         self.text = license_text(10) if text is None else text
 
-    def host(self, name, text=None, hostids=(), instance="1", start=True, wanted=DUPLICATE, boot="boot", identity=None):
+    def host(self, name, text=None, hostids=(), instance="1", start=True, wanted=DUPLICATE, **more):
         """One more server, started."""
         path = self.folder / f"{name}.lic"
         path.write_text(self.text if text is None else text)
-        host = self.hosts[name] = Host(self, name, path, hostids, instance, wanted, boot, identity)
+        host = self.hosts[name] = Host(self, name, path, hostids, instance, wanted, **more)
         if start:
             self.wait(host.start())
         return host

@@ -106,8 +106,9 @@ def test_key_of_another_takeover(pair, b):
 def test_own_license(pair, b):
     """A license of the customer's own signs no keys and gives no time: what the vendor's counts for is kept apart."""
     before = spent(pair, b)
-    own = sign(LINES + "INCREMENT cad mine 1.0 permanent 20 TAKEOVER=900\n", "own.lic", OTHER_KEY)
-    mixed = pair.text + own.removeprefix(LINES)
+    line = "INCREMENT cad mine 1.0 permanent 20 TAKEOVER=900\n"
+    own = sign(f"SERVER lic-b ETHER=02a1b2c3d402\nVENDOR mine\n{line}", "own.lic", OTHER_KEY)
+    mixed = pair.text + sign(LINES + line, "own.lic", OTHER_KEY).removeprefix(LINES)
     b.server.licenses.vendor_keys = {**b.server.licenses.vendor_keys, "mine": OTHER_KEY.public_key()}
     operator = pair.operator(b)
     assert "of one vendor" in pair.ask(operator, id=2, op="install", license=mixed)["message"]

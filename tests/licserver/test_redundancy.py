@@ -4,9 +4,10 @@ import pytest
 
 from licserver.core.scheme import Wanted
 from lsproxy.license.activation import issue, read_request_key
+from lsproxy.license.signature import sign
 from tests.licserver.house import HOUR, RESTORE_SECONDS, TTL, license_text
 from tests.licserver.pairs import AT_LIC_A, HOSTIDS, LINES, ONE_LINE, Pair
-from tests.lsproxy.license.texts import KEY
+from tests.lsproxy.license.texts import KEY, OTHER_KEY, VENDOR_KEYS
 
 
 @pytest.fixture
@@ -56,23 +57,94 @@ def test_redundant_server_alone(pair):
     assert pair.status(b)["takeover"]["number"] == 1
 
 
-@pytest.mark.parametrize("is_known", [True, False])
-def test_never_seen(pair, is_known):
-    """In a journal where its primary never served beside it, or under another state file, nobody takes over."""
-    a = pair.start("lic-a")
-    pair.until_role(a, "active")
-    if is_known:
-        pair.start("lic-b")
-        pair.pass_seconds(3)
-    a.kill()
-    b = pair.start("lic-b", identity="another file's")
+def test_before_all(pair):
+    """In a journal in which nobody has served the primary goes first."""
+    b = pair.start("lic-b")
     pair.pass_seconds(10)
     assert b.role == "standby"
-    assert "lic-b takes over from lic-a only where" in pair.status(b)["redundancy"]["fault"]
-    pair.until_role(pair.start("lic-a"), "active", 12)
+    assert "lic-b would be blocked in the place of lic-a" in pair.status(b)["redundancy"]["fault"]
+    a = pair.start("lic-a")
+    pair.until_role(a, "active")
     pair.pass_seconds(3)
-    pair.hosts["lic-a"].kill()
+    assert pair.status(b)["redundancy"]["fault"] == ""
+    a.kill()
     pair.until_role(b, "active")
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_never_seen(slow, is_known):
+    """
+    In a journal where its primary never served beside it, or under another state file, a redundant server keeps what
+    is held and is blocked, until the vendor gives hours or the primary was in control for long enough.
+    """
+    a = slow.start("lic-a")
+    slow.until_role(a, "active")
+    if is_known:
+        slow.start("lic-b")
+        slow.pass_seconds(3)
+        slow.hosts["lic-b"].kill()
+    client = slow.session(a)
+    slow.ask(client, id=2, op="checkout", feature="cad")
+    a.kill()
+    b = slow.start("lic-b", identity="another file's")
+    slow.until_role(b, "blocked")
+    assert slow.session(b, attempt=2).answer(1)["held"] == [2]
+    assert activate(slow, b, answer(request_key(slow, b)["key"], 10))["ok"]
+    slow.until_role(b, "active")
+    b.kill()
+    b = slow.start("lic-b", identity="another file's")
+    slow.until_role(b, "active")
+    assert round(slow.status(b)["takeover"]["remaining"] / HOUR) == 10
+    b.kill()
+    b = slow.start("lic-b", identity="one more")
+    slow.until_role(b, "blocked")
+    slow.until_role(slow.start("lic-a"), "active")
+    slow.pass_hours(RESTORE_SECONDS / HOUR + 0.2)
+    slow.hosts["lic-a"].kill()
+    slow.until_role(b, "active")
+    assert slow.status(b)["takeover"]["number"] == 2
+
+
+def test_a_primary_on_an_old_copy(slow):
+    """A primary with another state file knows nobody: whom the copy of its journal knows begins with nothing left."""
+    a, b = slow.both()
+    a.kill()
+    b.kill()
+    a = slow.start("lic-a", identity="accepted")
+    slow.until_role(a, "active")
+    a.kill()
+    slow.until_role(slow.start("lic-b"), "blocked")
+
+
+def test_a_new_primary(slow):
+    """
+    A license with another primary, of the same vendor, that comes into force on the redundant server takes nothing from
+    it and gives nothing; a restart changes nothing of that.
+    """
+    b = lost_primary(slow)
+    slow.pass_hours(10)
+    operator = slow.operator(b)
+    renewed = license_text(10, LINES.replace("02a1b2c3d401", "02a1b2c3d409"))
+    assert slow.ask(operator, id=2, op="install", license=renewed)["ok"]
+    assert round(slow.status(b)["takeover"]["remaining"] / HOUR) == 62
+    b.kill()
+    b = slow.start("lic-b", text=renewed)
+    slow.until_role(b, "active")
+    assert round(slow.status(b)["takeover"]["remaining"] / HOUR) == 62
+
+
+@pytest.mark.parametrize("way", ["restart", "install"])
+def test_a_license_of_ones_own_first(slow, way):
+    """A journal begun, or gone on with, under a license of one's own gives no time under the vendor's."""
+    own = sign("SERVER b ETHER=02a1b2c3d402\nVENDOR mine\nINCREMENT cad mine 1.0 permanent 1\n", "own", OTHER_KEY)
+    b = slow.start("lic-b", text=own, keys={"mine": OTHER_KEY.public_key(), **VENDOR_KEYS})
+    slow.until_role(b, "active")
+    if way == "restart":
+        b.kill()
+        b = slow.start("lic-b")
+    else:
+        assert slow.ask(slow.operator(b), id=2, op="install", license=slow.text)["ok"]
+    slow.until_role(b, "blocked")
 
 
 def test_lost_primary(pair):

@@ -141,14 +141,15 @@ class Reading(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 class TakeoverBegun(msgspec.Struct, frozen=True, array_like=True, tag="TB", gc=False):
     """
-    A redundant server took the name with the whole limit, in seconds, before it. `number` is the takeover's, `nonce`
-    the 64 random bits of its first request key.
+    A redundant server took the name with the limit, in seconds, before it, of which it was not given the first `spent`.
+    `number` is the takeover's, `nonce` the 64 random bits of its first request key.
     """
 
     number: int
     limit: float
     nonce: bytes
     reading: Reading
+    spent: float = 0.0
 
 
 class TakeoverCounted(msgspec.Struct, frozen=True, array_like=True, tag="TC", gc=False):
@@ -225,10 +226,18 @@ class RedundantUnregistered(msgspec.Struct, frozen=True, array_like=True, tag="U
     """The primary has no registered redundant server any more."""
 
 
+class PrimarySeen(msgspec.Struct, frozen=True, array_like=True, tag="F", gc=False):
+    """The primary of `pair` serves, as `name` under another `identity` than before: whom it saw then counts no more."""
+
+    pair: bytes
+    name: str
+    identity: str
+
+
 class RedundantSeen(msgspec.Struct, frozen=True, array_like=True, tag="E", gc=False):
     """
-    The primary of `pair` saw the server `name` under `identity` (see `licserver.state`): from this journal it may take
-    over.
+    The server `name` is known to `pair` under `identity` (see `licserver.state`): its primary saw it, or it began in
+    this journal with its limit spent.
     """
 
     pair: bytes
@@ -252,6 +261,7 @@ AnyEvent = (
     | TakeoverChanged
     | RedundantRegistered
     | RedundantUnregistered
+    | PrimarySeen
     | RedundantSeen
 )
 

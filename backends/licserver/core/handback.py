@@ -6,7 +6,8 @@ license in force, and has caught up. It gets the name back once it was well for 
 while. As long as somebody switches from outside, such as lsproxy, that is
 done here only where the redundant server may not serve for longer.
 
-[While] A primary that was given the name and lost it soon is trusted for twice as long a while.
+[While] A primary that was given the name and lost it soon is trusted for twice as long a while; at the limit, where
+nobody else can serve, half a minute is enough.
 """
 
 from typing import Final
@@ -16,6 +17,7 @@ import msgspec
 STABLE_SECONDS: Final = 5.0
 LONGEST_STABLE_SECONDS: Final = 600.0
 NEAR_SECONDS: Final = 5.0
+STABLE_AT_THE_LIMIT_SECONDS: Final = 30.0
 
 
 class Seen(msgspec.Struct, frozen=True):
@@ -43,7 +45,9 @@ def may_hand_back(well_for: float, stable: float, remaining: float, *, is_switch
     Whether to give the name to a primary that has been well for so many seconds, when `stable` are enough and so many
     are `remaining` of the takeover limit.
     """
-    return well_for >= stable and (remaining <= NEAR_SECONDS or not is_switched_from_outside)
+    if remaining <= NEAR_SECONDS:
+        return well_for >= min(stable, STABLE_AT_THE_LIMIT_SECONDS)
+    return well_for >= stable and not is_switched_from_outside
 
 
 def next_stable(stable: float, since_handed_back: float | None) -> float:

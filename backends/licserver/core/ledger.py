@@ -14,7 +14,7 @@ Invariants (checked by `tests/licserver/core/test_ledger.py` after every step):
 - `demand[feature][asked]` is the sum of the counts of the held entries.
 
 What is left of the takeover limit, for each pair apart, is part of it as well, see `takeover.py`, and so is which
-redundant server is registered, and which ones each pair's primary has seen, under which identity.
+redundant server is registered, and which servers each pair has seen, under which identity.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -181,6 +181,8 @@ class Ledger:
                 self.registered = event
             case ev.RedundantUnregistered():
                 self.registered = None
+            case ev.PrimarySeen(pair, name, identity):
+                self.seen_of_pair = {**self.seen_of_pair, pair: {name: identity}}
             case ev.RedundantSeen(pair, name, identity):
                 self.seen_of_pair = {**self.seen_of_pair, pair: {**self.seen_of_pair.get(pair, {}), name: identity}}
             case _:

@@ -37,8 +37,14 @@ class TakeoverLimit:
         self.role: Role | None = None
         self.news: list[News] = []
 
-    def serve_as(self, role: Role, moment: "Moment", nonce: bytes) -> None:
-        """This server took the name, or serves another license now, as `role`; `nonce` are 8 random bytes."""
+    def serve_as(self, role: Role, moment: "Moment", nonce: bytes, *, is_seen: bool) -> None:
+        """
+        This server took the name, or serves another license now, as `role`; `nonce` are 8 random bytes. One that the
+        pair has not seen has no time, but what was left under another license of the same vendor.
+        """
+        before = self.role
+        is_renewed = isinstance(before, Redundant) and isinstance(role, Redundant) and before.signer == role.signer
+        left = (self.remaining_seconds(moment) or 0.0) if is_renewed else 0.0
         self.role = role
         own = role.pair if isinstance(role, Primary | Redundant) else None
         for pair, state in list(self._desk.ledger.takeovers.items()):
@@ -48,6 +54,8 @@ class TakeoverLimit:
         match role:
             case Primary():
                 self._record(takeover.taken_by_primary(self._state, self._reading(moment)))
+            case Redundant(limit=limit) if not is_seen:
+                self._record(takeover.taken_unseen(self._state, self._reading(moment), limit, left, nonce))
             case Redundant(limit=limit):
                 self._record(takeover.taken_by_redundant(self._state, self._reading(moment), limit, nonce))
 

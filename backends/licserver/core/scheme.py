@@ -78,13 +78,15 @@ class Primary(msgspec.Struct, frozen=True):
 class Redundant(msgspec.Struct, frozen=True):
     """
     The server of a pair that serves in its primary's place for `limit` seconds, counted for `pair`; see [Pairs].
-    `primary` is the primary's name or host, `address` its "host:port", None where a SERVER line has no port.
+    `primary` is the primary's name or host, `address` its "host:port", None where a SERVER line has no port; `signer`
+    is the vendor's key.
     """
 
     pair: bytes
     limit: float
     primary: str
     address: str | None
+    signer: bytes
 
 
 class TriadMember(msgspec.Struct, frozen=True):
@@ -128,14 +130,14 @@ def role_of(
     scheme = wanted.scheme
     if (misfit := _misfit(verified, wanted)) is not None:
         return misfit
-    pair = b""
+    pair = signed_by = b""
     if scheme == "pair":
         signer = sole_signer(verified, vendor_keys)
         if isinstance(signer, KeyRefused):
             return Misfit(signer.reason)
-        pair = _pair_of(servers, signer)
+        pair, signed_by = _pair_of(servers, signer), signer.public_bytes_raw()
     if wanted.registered is not None:
-        return _registered(verified, wanted, wanted.registered, pair)
+        return _registered(verified, wanted, wanted.registered, pair, signed_by)
     bound = bind(verified.license, hostids, name)
     if isinstance(bound, Unbound):
         hint = "; `licserver register` makes this host the redundant server of the one it names"
@@ -146,7 +148,7 @@ def role_of(
         case "pair" if bound.index == 0:
             return Primary(pair)
         case "pair":
-            return Redundant(pair, _limit(verified, wanted), servers[0].host, _address(servers[0]))
+            return Redundant(pair, _limit(verified, wanted), servers[0].host, _address(servers[0]), signed_by)
         case "duplicate":
             return Duplicate()
         case _:
@@ -170,14 +172,16 @@ def _misfit(verified: VerifiedLicense, wanted: Wanted) -> Misfit | None:
     return Misfit(f"{registered}, and `redundancy` is {scheme}: set it to pair, or {back}")
 
 
-def _registered(verified: VerifiedLicense, wanted: Wanted, primary: Registered, pair: bytes) -> Redundant | Misfit:
+def _registered(
+    verified: VerifiedLicense, wanted: Wanted, primary: Registered, pair: bytes, signed_by: bytes
+) -> Redundant | Misfit:
     bound = bind(verified.license, primary.hostids, primary.name)
     if isinstance(bound, Unbound):
         return Misfit(
             f"the primary {primary.name} at {primary.address}, where this server is registered, may not serve this "
             f"license itself: {bound.reason}"
         )
-    return Redundant(pair, _limit(verified, wanted), primary.name, primary.address)
+    return Redundant(pair, _limit(verified, wanted), primary.name, primary.address, signed_by)
 
 
 def _triad_member(priority: int | None, index: int) -> TriadMember | Misfit:

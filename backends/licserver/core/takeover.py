@@ -14,7 +14,8 @@ no restart and no edited configuration gives any of it back.
 Counting goes on while the server is down, and stops where the limit is spent
 and while the primary is in control. Invariants, within one number: `spent` never
 falls and never passes `granted`; `limit` never rises; `granted` rises by accepted
-keys alone. The number rises with each restoring.
+keys alone. The number rises with each restoring. A redundant server that the
+journal does not know begins anew with nothing left.
 
 [Floor] The journal keeps the active seconds of the name with every append and
 confirmation, several times per `ttl`. So what was served is counted, whatever
@@ -103,6 +104,15 @@ def taken_by_redundant(state: State, now: ev.Reading, limit: float, nonce: bytes
             assert_never(state)
 
 
+def taken_unseen(state: State, now: ev.Reading, limit: float, left: float, nonce: bytes) -> Changes:
+    """
+    A redundant server that the pair does not know took the name: it has no time, or of a whole limit so many seconds as
+    were `left` under another license of the vendor.
+    """
+    spent = round(max(0.0, limit - left), 3) if isinstance(state, Whole) else limit
+    return (ev.TakeoverBegun(number_of(state), limit, nonce, now, spent),)
+
+
 def taken_by_primary(state: State, now: ev.Reading) -> Changes:
     """The primary took the name. Where it had it before, it only began anew: its time in control goes on."""
     match state:
@@ -172,8 +182,10 @@ def elapsed_on_any_host(before: ev.Reading, now: ev.Reading) -> float:
 def applied(state: State, event: ev.TakeoverChange) -> State:
     """The state after an event. Raises ValueError for one that was not decided on this state."""
     match state, event:
-        case Whole(number), ev.TakeoverBegun(begun, limit, nonce, reading) if begun == number:
-            return Counted(number, reading.wall, limit, limit, 0.0, reading, 0, nonce)
+        case _, ev.TakeoverBegun(number, limit, nonce, reading, spent) if number == number_of(state) and (
+            spent == limit or (isinstance(state, Whole) and 0.0 <= spent < limit)
+        ):
+            return Counted(number, reading.wall, limit, limit, spent, reading, 0, nonce)
         case Counted(), ev.TakeoverCounted(spent, reading) if state.spent <= spent <= state.granted:
             return msgspec.structs.replace(state, spent=spent, reading=reading)
         case Counted(), ev.PrimaryReturned(spent, active) if state.spent <= spent <= state.granted:
@@ -193,6 +205,11 @@ def applied(state: State, event: ev.TakeoverChange) -> State:
             return Whole(number)
         case _:
             raise ValueError(f"{event} does not follow {state}")
+
+
+def number_of(state: State) -> int:
+    """Of the takeover that goes on, rests, or is next."""
+    return state.takeover.number if isinstance(state, Returned) else state.number
 
 
 def warning_between(before: Counted, after: Counted) -> int | None:

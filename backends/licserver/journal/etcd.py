@@ -102,7 +102,7 @@ class EtcdJournal:
                 raise ClaimMoved(
                     f"the name is held by {holder} under epoch {claim.epoch}; the claim judged had {judged.epoch}"
                 )
-            self._held = Fence(claim.epoch, holding)
+            self._held = Fence(claim.epoch, state.holding)
             return claim
 
         return self._write(activate)

@@ -180,11 +180,15 @@ def end_of(prefix: bytes) -> bytes:
 
 
 class ClaimState(msgspec.Struct, frozen=True):
-    """The four keys of the claim; `revision` is the one at which it was confirmed last."""
+    """
+    The four keys of the claim; `revision` is the one at which it was confirmed last, `holding` the bytes of its
+    Holding.
+    """
 
     claim: Claim
     revision: int
     pid_namespace: int
+    holding: bytes
 
 
 def claim_state(keys: Keys, found: Iterable[KeyValue]) -> ClaimState:
@@ -207,7 +211,7 @@ def claim_state(keys: Keys, found: Iterable[KeyValue]) -> ClaimState:
         newest_slot=confirmed.slot,
         hold_down=holding.hold_down,
     )
-    return ClaimState(claim, confirmed_at.mod_revision, holding.pid_namespace)
+    return ClaimState(claim, confirmed_at.mod_revision, holding.pid_namespace, kept[keys.holding].value)
 
 
 def read(value: bytes, kind: type[Value]) -> Value:

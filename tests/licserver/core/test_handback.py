@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from licserver.core.handback import (
     LONGEST_STABLE_SECONDS,
     NEAR_SECONDS,
+    STABLE_AT_THE_LIMIT_SECONDS,
     STABLE_SECONDS,
     Seen,
     is_well,
@@ -37,9 +38,12 @@ def test_well(change, expected):
 
 @given(st.floats(0, 1e4), st.floats(STABLE_SECONDS, LONGEST_STABLE_SECONDS), st.floats(0, 1e6), st.booleans())
 def test_hand_back(well_for, stable, remaining, outside):
-    """After a stable while; before the limit only where nobody else switches."""
+    """After a stable while, half a minute at most at the limit; before it only where nobody else switches."""
     may = may_hand_back(well_for, stable, remaining, is_switched_from_outside=outside)
-    assert may == (well_for >= stable and (remaining <= NEAR_SECONDS or not outside))
+    if remaining <= NEAR_SECONDS:
+        assert may == (well_for >= min(stable, STABLE_AT_THE_LIMIT_SECONDS))
+    else:
+        assert may == (well_for >= stable and not outside)
 
 
 def test_stable():

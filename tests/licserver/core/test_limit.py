@@ -12,7 +12,7 @@ from tests.licserver.core.office import Office
 from tests.licserver.core.takeover_world import HOUR
 
 PAIR = b"sixteen bytes of"
-REDUNDANT = Redundant(PAIR, 2 * HOUR, "lic-a", "lic-a:27101")
+REDUNDANT = Redundant(PAIR, 2 * HOUR, "lic-a", "lic-a:27101", b"key")
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def office():
     """A redundant server that has just taken the name, for two hours."""
     made = Office()
     made.desk.limit = TakeoverLimit(made.desk, "boot", 900.0)
-    made.desk.limit.serve_as(REDUNDANT, made.moment, b"8 random")
+    made.desk.limit.serve_as(REDUNDANT, made.moment, b"8 random", is_seen=True)
     made.settle()
     return made
 
@@ -66,7 +66,7 @@ def test_no_limit(office):
     limit = office.desk.limit
     for role in (Duplicate(), Primary(b"another pair....")):
         limit.news.clear()
-        limit.serve_as(role, office.moment, b"8 random")
+        limit.serve_as(role, office.moment, b"8 random", is_seen=True)
         limit.keep(office.moment)
         assert (limit.blocked, limit.notice(office.moment), limit.shown(office.moment), limit.news) == (
             "",
@@ -83,9 +83,11 @@ def test_no_limit(office):
 def test_another_pair(office):
     """Under another license the count is another; back under the first it has gone on."""
     limit = office.desk.limit
-    limit.serve_as(Redundant(b"another pair....", 5 * HOUR, "lic-a", None), office.moment, b"9 random")
+    limit.serve_as(
+        Redundant(b"another pair....", 5 * HOUR, "lic-a", None, b"key"), office.moment, b"9 random", is_seen=True
+    )
     office.boot += HOUR
-    limit.serve_as(REDUNDANT, office.moment, b"9 random")
+    limit.serve_as(REDUNDANT, office.moment, b"9 random", is_seen=True)
     assert state(office).spent >= HOUR
     assert limit.remaining_seconds(office.moment) <= HOUR
 
@@ -101,11 +103,13 @@ def test_all_is_recorded(steps):
             case "pass":
                 office.boot, office.active = office.boot + 700.0, office.active + 700.0
             case "primary":
-                limit.serve_as(Primary(PAIR), office.moment, bytes(8))
+                limit.serve_as(Primary(PAIR), office.moment, bytes(8), is_seen=True)
             case "redundant":
-                limit.serve_as(REDUNDANT, office.moment, number.to_bytes(8))
+                limit.serve_as(REDUNDANT, office.moment, number.to_bytes(8), is_seen=True)
             case "lower":
-                limit.serve_as(Redundant(PAIR, HOUR, "lic-a", None), office.moment, number.to_bytes(8))
+                limit.serve_as(
+                    Redundant(PAIR, HOUR, "lic-a", None, b"key"), office.moment, number.to_bytes(8), is_seen=True
+                )
             case "tick":
                 office.desk.tick(office.moment)
         office.settle()

@@ -38,7 +38,7 @@ def without_pair(found):
     match found:
         case Primary():
             return "primary"
-        case Redundant(_, limit, primary, address):
+        case Redundant(_, limit, primary, address, _):
             return limit / 3600, primary, address
         case _:
             return found
@@ -164,7 +164,7 @@ def test_a_customers_own_line():
         (Single(), 0.0, 0.0),
         (Duplicate(), 0.0, 0.0),
         (Primary(b""), 0.0, 0.0),
-        (Redundant(b"", 1.0, "a", None), 2.0, 0.0),
+        (Redundant(b"", 1.0, "a", None, b""), 2.0, 0.0),
         (TriadMember(1), 0.0, 0.0),
         (TriadMember(2), 1.0, 0.5),
         (TriadMember(3), 2.0, 1.0),
