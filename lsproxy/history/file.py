@@ -19,12 +19,14 @@ from typing import Final, TypeVar, get_args
 
 import msgspec
 
+from lsproxy import ownfile
 from lsproxy.errors import LsproxyError
+from lsproxy.fullness import advised
 from lsproxy.history.grid import MINUTE, TEN_MINUTES, Slots, cell, forget_before
 from lsproxy.history.samples import Health, HealthSpan, PoolPoint, PoolSample, Sample, SeatPoint
 
 APPLICATION_ID: Final = 0x6C736869  # "lshi"
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 MOST_BYTES: Final = 256 << 20
 WAIT_SECONDS: Final = 2.0
 
@@ -42,11 +44,13 @@ _SCHEMA: Final = """
     ) WITHOUT ROWID;
     CREATE TABLE health (
         grid INTEGER, pool INTEGER, time INTEGER, backend INTEGER, health INTEGER NOT NULL,
+        down REAL NOT NULL,
         PRIMARY KEY (grid, pool, time, backend)
     ) WITHOUT ROWID;
     CREATE TABLE pools (
         grid INTEGER, pool INTEGER, time INTEGER,
         serving INTEGER NOT NULL, clients INTEGER NOT NULL, waiting INTEGER NOT NULL,
+        unserved REAL NOT NULL,
         PRIMARY KEY (grid, pool, time)
     ) WITHOUT ROWID;
 """
@@ -56,14 +60,16 @@ _ADD_SEATS: Final = """
         queued_max = max(queued_max, excluded.queued_max), issued = max(issued, excluded.issued)
 """
 _ADD_HEALTH: Final = """
-    INSERT INTO health VALUES (:grid, :pool, :time, :backend, :health)
-    ON CONFLICT DO UPDATE SET health = max(health, excluded.health)
+    INSERT INTO health VALUES (:grid, :pool, :time, :backend, :health, min(:down, :grid))
+    ON CONFLICT DO UPDATE SET health = max(health, excluded.health), down = min(down + excluded.down, :grid)
 """
 # 0 is nobody, so the least of several is nobody where one of them is
 _ADD_POOL: Final = """
-    INSERT INTO pools VALUES (:grid, :pool, :time, :serving, :clients, :waiting) ON CONFLICT DO UPDATE SET
+    INSERT INTO pools VALUES (:grid, :pool, :time, :serving, :clients, :waiting, min(:unserved, :grid))
+    ON CONFLICT DO UPDATE SET
         serving = CASE WHEN excluded.serving THEN min(serving, 1) * excluded.serving ELSE 0 END,
-        clients = max(clients, excluded.clients), waiting = max(waiting, excluded.waiting)
+        clients = max(clients, excluded.clients), waiting = max(waiting, excluded.waiting),
+        unserved = min(unserved + excluded.unserved, :grid)
 """
 _IN_SLOTS: Final = """
     grid = :grid AND time >= :since AND time < :until AND pool = (SELECT id FROM names WHERE name = :pool)
@@ -76,22 +82,22 @@ _SEATS: Final = f"""
     ) JOIN names ON id = feature
 """  # noqa: S608 - the parts stand above
 _HEALTHS: Final = f"""
-    SELECT json_group_array(json_array(name, slot, health)) FROM (
-        SELECT backend, time - time % :seconds AS slot, max(health) AS health
+    SELECT json_group_array(json_array(name, slot, health, down)) FROM (
+        SELECT backend, time - time % :seconds AS slot, max(health) AS health, round(total(down), 3) AS down
         FROM health WHERE {_IN_SLOTS} GROUP BY backend, slot
     ) JOIN names ON id = backend
 """  # noqa: S608 - the parts stand above
 _POOLS: Final = f"""
-    SELECT json_group_array(json_array(slot, name, clients, waiting)) FROM (
+    SELECT json_group_array(json_array(slot, name, clients, waiting, unserved)) FROM (
         SELECT time - time % :seconds AS slot, min(serving > 0) * max(serving) AS serving,
-               max(clients) AS clients, max(waiting) AS waiting
+               max(clients) AS clients, max(waiting) AS waiting, round(total(unserved), 3) AS unserved
         FROM pools WHERE {_IN_SLOTS} GROUP BY slot
     ) LEFT JOIN names ON id = serving
 """  # noqa: S608 - the parts stand above
 
 _seats = msgspec.json.Decoder(list[tuple[str, int, int, int, int, int | None]]).decode
-_healths = msgspec.json.Decoder(list[tuple[str, int, int]]).decode
-_pools = msgspec.json.Decoder(list[tuple[int, str | None, int, int]]).decode
+_healths = msgspec.json.Decoder(list[tuple[str, int, int, float]]).decode
+_pools = msgspec.json.Decoder(list[tuple[int, str | None, int, int, float]]).decode
 
 Result = TypeVar("Result")
 
@@ -133,7 +139,7 @@ class HistoryFile:
         """The health of each backend, in the order of time; equal neighbours are one span."""
         rows = sorted(_healths(self._ask(_HEALTHS, pool, slots)))
         return {
-            backend: _spans([(slot, _HEALTH[health]) for _, slot, health in of_it], slots.seconds)
+            backend: _spans([(slot, _HEALTH[health], down) for _, slot, health, down in of_it], slots.seconds)
             for backend, of_it in groupby(rows, key=lambda row: row[0])
         }
 
@@ -167,12 +173,15 @@ class HistoryFile:
         where = {**where, "pool": name(connection, sample.pool)}
         serving = 0 if sample.serving is None else name(connection, sample.serving)
         connection.execute(
-            _ADD_POOL, {**where, "serving": serving, "clients": sample.clients, "waiting": sample.waiting}
+            _ADD_POOL,
+            {**where, "serving": serving, "clients": sample.clients, "waiting": sample.waiting}
+            | {"unserved": sample.unserved},
         )
         connection.executemany(
             _ADD_HEALTH,
             [
                 {**where, "backend": name(connection, backend), "health": _HEALTH.index(health)}
+                | {"down": sample.down.get(backend, 0.0)}
                 for backend, health in sample.backends.items()
             ],
         )
@@ -222,7 +231,7 @@ class HistoryFile:
         except (sqlite3.Error, OSError) as error:
             self.close()
             if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _DAMAGE:
-                raise HistoryTroubleError(f"{self._path}: {error}") from error
+                raise HistoryTroubleError(f"{self._path}: {advised(error)}") from error
             aside = self._set_aside()
             raise HistoryDamagedError(f"{self._path} was damaged ({error}) and is kept as {aside}") from error
         except LsproxyError:
@@ -233,6 +242,7 @@ class HistoryFile:
         if self._connection is not None and self._identity != _identity(self._path):
             self.close()  # it was taken away, or another one put in its place
         if self._connection is None:
+            ownfile.make(self._path)
             self._connection = sqlite3.connect(
                 self._path, isolation_level=None, timeout=WAIT_SECONDS, check_same_thread=False
             )
@@ -289,13 +299,13 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def _spans(cells: list[tuple[int, Health]], seconds: int) -> list[HealthSpan]:
+def _spans(cells: list[tuple[int, Health, float]], seconds: int) -> list[HealthSpan]:
     spans: list[HealthSpan] = []
-    for since, health in cells:
+    for since, health, down in cells:
         if spans and spans[-1].until == since and spans[-1].health == health:
-            spans[-1] = HealthSpan(spans[-1].since, since + seconds, health)
+            spans[-1] = HealthSpan(spans[-1].since, since + seconds, health, round(spans[-1].down + down, 3))
         else:
-            spans.append(HealthSpan(since, since + seconds, health))
+            spans.append(HealthSpan(since, since + seconds, health, down))
     return spans
 
 

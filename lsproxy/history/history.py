@@ -30,7 +30,7 @@ class History:
     The history in the file at `path`; `wall` is seconds since 1970.
 
     Queries answer with nothing where the file cannot be read. `size` is how many bytes its content had after the last
-    sample, `lost` how many samples could not be kept since the start.
+    sample, `lost` how many samples could not be kept since the start, `trouble` a sentence on why it is not kept now.
     """
 
     def __init__(
@@ -40,8 +40,8 @@ class History:
         self._wall = wall
         self._file = HistoryFile(path, most_bytes)
         self._worker: Worker | None = None
-        self._is_troubled = False
         self._lost_in_trouble = 0
+        self.trouble: str | None = None
         self.size = 0
         self.lost = 0
 
@@ -65,13 +65,12 @@ class History:
             self._lost_in_trouble += 1
             return
         self.size = size
-        if self._is_troubled:
-            log.info(
-                "the history is kept again, {lost} samples are missing",
-                event="history_restored",
-                lost=self._lost_in_trouble,
-            )
-        self._is_troubled = False
+        if self.trouble is not None:
+            lost = self._lost_in_trouble
+            missing = "1 sample is missing" if lost == 1 else f"{lost} samples are missing"
+            text = f"the history is kept again, {missing}"
+            log.info("{log_text}", event="history_restored", log_text=text, lost=lost)
+        self.trouble = None
         self._lost_in_trouble = 0
 
     async def seats(self, pool: str, since: float, until: float, points: int) -> dict[str, list[SeatPoint]]:
@@ -108,10 +107,7 @@ class History:
         return None
 
     def _say(self, trouble: LsproxyError) -> None:
-        if not self._is_troubled:
-            self._is_troubled = True
-            log.warn(
-                "the history is not kept, clients are served all the same: {trouble}",
-                event="history_failed",
-                trouble=trouble,
-            )
+        is_news = self.trouble is None
+        self.trouble = f"the history is not kept, clients are served all the same: {trouble}"
+        if is_news:
+            log.warn("{log_text}", event="history_failed", log_text=self.trouble)

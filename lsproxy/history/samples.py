@@ -19,8 +19,9 @@ class FeatureSample(msgspec.Struct, frozen=True):
 
 class PoolSample(msgspec.Struct, frozen=True):
     """
-    One pool: `serving` is the backend that clients are sent to, `waiting` those of its `clients` that wait for a
-    server; `features` are empty where nobody could be asked.
+    One pool since the sample before: `serving` is the backend that clients are sent to, None where nobody served for
+    `unserved` seconds of it; the most `clients`, and those of them `waiting` for a server; the worst health of each
+    backend, with the seconds that it was `down`. `features` are empty where nobody could be asked.
     """
 
     pool: str
@@ -29,6 +30,8 @@ class PoolSample(msgspec.Struct, frozen=True):
     waiting: int
     backends: dict[str, Health]
     features: list[FeatureSample]
+    unserved: float = 0.0
+    down: dict[str, float] = {}
 
 
 class Sample(msgspec.Struct, frozen=True):
@@ -49,17 +52,25 @@ class SeatPoint(msgspec.Struct, frozen=True):
 
 
 class HealthSpan(msgspec.Struct, frozen=True):
-    """A backend's worst health from `since` to `until`; while lsproxy did not run there is none."""
+    """
+    A backend's worst health from `since` to `until`, and for how many seconds of it it was `down`; while lsproxy did
+    not run there is none.
+    """
 
     since: float
     until: float
     health: Health
+    down: float
 
 
 class PoolPoint(msgspec.Struct, frozen=True):
-    """Who served from `time` to the next point, None where nobody did for a part of it; the most clients of it."""
+    """
+    Who served from `time` to the next point, None where nobody did for `unserved` seconds of it; the most clients of
+    it.
+    """
 
     time: float
     serving: str | None
     clients: int
     waiting: int
+    unserved: float

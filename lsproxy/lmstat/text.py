@@ -127,8 +127,6 @@ def _server(member: MemberStatus) -> str:
 
 def _feature(feature: FeatureUsage, place: str, zone: tzinfo | None) -> list[str]:
     name = _feature_name(feature)
-    if not feature.issued and feature.vendor:
-        return [f"Users of {name}:  (Uncounted, node-locked)"]
     issued, in_use = _licenses(feature.issued), _licenses(feature.in_use)
     lines = [f"Users of {name}:  (Total of {issued} issued;  Total of {in_use} in use)", ""]
     holders = [] if feature.holders is UNSET else feature.holders

@@ -4,14 +4,14 @@ What is asked before something is changed, which call of the API changes it, and
     a link on the page of a pool -> the question, on a page of its own -> the form -> the call -> the pool again
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 from urllib.parse import quote
 
 import msgspec
 
-from lsproxy.admin.api import MOST_LICENSE_BYTES
 from lsproxy.admin.exchange import BAD_REQUEST, NOT_FOUND, TOO_LARGE, RefusedError
+from lsproxy.admin.limits import MOST_LICENSE_BYTES
 from lsproxy.panel.words import counted, duration
 from lsproxy.proxy.snapshot import PoolSnapshot
 
@@ -20,6 +20,7 @@ ACTIONS: Final[tuple[Action, ...]] = ("switch", "state", "remove", "license", "a
 Given = Mapping[str, str]
 
 LONGEST_NUMBER: Final = 16
+SURE: Final = "sure"
 _STATES: Final = {
     "ready": ("Set {backend} ready", "It is checked again and may be chosen.", "Set ready"),
     "drain": (
@@ -101,6 +102,18 @@ def question(action: Action, pool: PoolSnapshot, given: Given, holder: str | Non
             return Question(f"Request key of {pool.pool}", [how])
 
 
+def license_again(pool: str, text: str, warnings: Sequence[str]) -> Question:
+    """What is asked once more before a license is installed that grants less than somebody may count on."""
+    sentences = [f"{warning[0].upper()}{warning[1:]}." for warning in warnings]
+    title, fields = f"Install this license on {pool} all the same?", {"text": text, SURE: "yes"}
+    return Question(title, sentences, "Install all the same", is_grave=True, fields=fields)
+
+
+def license_text(given: Given) -> str:
+    """The license that was chosen or pasted. Raises RefusedError where it is neither, or both."""
+    return _license(given).decode()
+
+
 def call(action: Action, pool: str, given: Given) -> Call:
     """The call that carries `action` out. Raises RefusedError where something is missing."""
     root = f"/api/v1/pools/{quote(pool, safe='')}"
@@ -127,11 +140,12 @@ def done(action: Action, said: Mapping[str, Any]) -> str:
         case "switch":
             return f"{said['pool']} is served by {said['serving']}."
         case "state":
-            return f"{said['backend']} is set to {said['state']}."
+            rows = [f"{said['backend']} is set to {said['state']}."]
+            return "\n".join([*rows, *([said["warning"]] if said["warning"] else [])])
         case "remove":
             return f"Seat {said['seat']} was taken back."
         case "license":
-            rows = [f"License {said['digest']} is in force on {said['active']}.", *said["problems"]]
+            rows = [f"License {said['digest']} is in force on {said['active']}.", *said["warnings"], *said["problems"]]
             return "\n".join(rows)
         case "activate":
             return f"{counted(said['hours'], 'hour')} were added, {duration(said['remaining'])} are left."

@@ -25,6 +25,9 @@ HEIGHT: Final = 200
 HOUR: Final = 3600.0
 DAY: Final = 86_400.0
 
+LONGEST_STEPS: Final = 2
+"""Points that are further apart than this many steps have a hole between them, in which nothing is known."""
+
 _MOST_LEVELS: Final = 4
 _TICK_HOURS: Final = 4
 
@@ -73,8 +76,11 @@ def chart(used: Points, limit: Points, since: float, until: float, step: float, 
     )
     drawn.y_labels = levels
     drawn.x_labels = _ticks(since, until, clock)
-    drawn.add("", _lasting(limit, step, until), fill=False)
-    for run in _runs(used, (until - since) / 20):
+    limits: list[tuple[float, float | None]] = []
+    for run in _runs(limit, LONGEST_STEPS * step):
+        limits += [*_lasting(run, step, until), (until, None)]
+    drawn.add("", limits, fill=False, allow_interruptions=True)
+    for run in _runs(used, LONGEST_STEPS * step):
         drawn.add("", _lasting(run, step, until), fill=True)
     drawn.add_xml_filter(_ours)
     text: str = drawn.render()

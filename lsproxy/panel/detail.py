@@ -1,5 +1,6 @@
 """What does the page of one pool show? From pictures to what stands on it; no I/O, no clock."""
 
+import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
@@ -15,6 +16,11 @@ from lsproxy.seat.messages import HolderUsage
 
 _HEALTH_LEVELS: Final[Mapping[str, Level]] = {"up": "good", "down": "bad", "unchecked": "info", "maint": "info"}
 _WIDTH: Final = 1000.0
+MISSED_SECONDS: Final = 60.0
+"""A sample that comes a little late leaves a minute without one: the same outage stands on both sides of it."""
+_WHOLE_SECONDS: Final = 1.0
+"""What is missing of a stretch by less was all of it."""
+_NEARLY_ALWAYS: Final = 0.9995
 
 
 class Stretch(msgspec.Struct, frozen=True):
@@ -104,16 +110,24 @@ def strip(spans: Sequence[HealthSpan], since: float, until: float, clock: Clock)
     scale = _WIDTH / max(1.0, until - since)
     stretches = []
     seen = dict.fromkeys(("up", "maint", "unchecked", "down"), 0.0)
-    outages = 0
+    outages, last_down = 0, -math.inf
     for span in spans:
         begin, end = max(span.since, since), min(span.until, until)
         if end <= begin:
             continue
-        seen[span.health] += end - begin
-        outages += span.health == "down"
-        words = f"{span.health} from {_hour(begin, clock)} to {_hour(end, clock)}"
+        down = min(span.down, end - begin)
+        seen["down"] += down
+        seen["up" if span.health == "down" else span.health] += end - begin - down
+        if span.health == "down":
+            outages += begin - last_down > MISSED_SECONDS
+            last_down = end
         stretches.append(
-            Stretch(round((begin - since) * scale, 2), round((end - begin) * scale, 2), span.health, words)
+            Stretch(
+                round((begin - since) * scale, 2),
+                round((end - begin) * scale, 2),
+                span.health,
+                _stretch_words(span.health, begin, end, down, clock),
+            )
         )
     return Strip(stretches, _summary(seen, outages))
 
@@ -193,13 +207,26 @@ def _hour(when: float, clock: Clock) -> str:
     return clock(when).strftime("%a %H:%M")
 
 
+def _stretch_words(health: str, begin: float, end: float, down: float, clock: Clock) -> str:
+    """A sample knows how long a server was down since the one before, but not when."""
+    when = f"{_hour(begin, clock)} {{}} {_hour(end, clock)}"
+    if health == "down" and down < end - begin - _WHOLE_SECONDS:
+        return f"down for {_at_least_a_second(down)} between {when.format('and')}"
+    return f"{health} from {when.format('to')}"
+
+
+def _at_least_a_second(seconds: float) -> str:
+    return duration(max(1.0, seconds))
+
+
 def _summary(seen: Mapping[str, float], outages: int) -> str:
     known = sum(seen.values())
     if not known:
         return "no history yet"
-    parts = [f"up {seen['up'] / known:.1%}"]
-    if seen["down"]:
-        parts.append(f"down {counted(outages, 'time')}, {duration(seen['down'])} in all")
+    up = seen["up"] / known
+    parts = ["up over 99.9%" if _NEARLY_ALWAYS <= up < 1 else f"up {up:.1%}"]
+    if outages:
+        parts.append(f"down {counted(outages, 'time')}, {_at_least_a_second(seen['down'])} in all")
     if seen["maint"]:
         parts.append(f"in maint {duration(seen['maint'])}")
     return ", ".join(parts)

@@ -5,7 +5,7 @@ from typing import Final
 from lsproxy.admin import audit
 from lsproxy.admin.access import Access, Visitor
 from lsproxy.admin.exchange import FORBIDDEN, UNAUTHORIZED, Asked, RefusedError, Reply
-from lsproxy.admin.login import COOKIE, COOKIE_SECONDS, Logins
+from lsproxy.admin.login import COOKIE, COOKIE_SECONDS
 from lsproxy.panel.forms import filled_in
 from lsproxy.panel.rendering import Renderer
 
@@ -15,18 +15,20 @@ _USED: Final = "This link was used already or has ended; ask for a new one."
 class Entrance:
     """The pages that give and end a cookie."""
 
-    def __init__(self, access: Access, logins: Logins, renderer: Renderer) -> None:
+    def __init__(self, access: Access, renderer: Renderer) -> None:
         self._access = access
-        self._logins = logins
         self._renderer = renderer
 
     async def login_form(self, asked: Asked) -> Reply:
         """Where a token is typed; a link with a code leads straight on. Raises RefusedError."""
         self._access.refuse_other_names(asked)
-        if "code" not in asked.query:
+        if "code" not in asked.query or asked.method != "GET":
             return self._form(asked)
-        used = self._logins.use(asked.query["code"])
-        return self._form(asked, _USED, UNAUTHORIZED) if used is None else _welcome(*used, asked)
+        used = self._access.follow(asked.query["code"])
+        if used is None:
+            return self._form(asked, _USED, UNAUTHORIZED)
+        self._access.goodbye(asked)
+        return _welcome(*used, asked)
 
     async def login(self, asked: Asked) -> Reply:
         """The token was typed. Raises RefusedError."""
@@ -37,6 +39,7 @@ class Entrance:
             entry = await self._access.owner(token, asked.client)
         except RefusedError as refused:
             return self._form(asked, str(refused), refused.reply.status)
+        self._access.goodbye(asked)
         return _welcome(self._access.welcome(entry), entry.name, asked)
 
     def logout_form(self, asked: Asked, visitor: Visitor) -> Reply:

@@ -7,35 +7,11 @@ from typing import Final
 import msgspec
 
 from lsproxy.admin.events import Event
+from lsproxy.eventnames import TROUBLES, URGENT
 from lsproxy.panel.remarks import Level
 from lsproxy.panel.words import Clock, moment
 
 MOST_SHOWN: Final = 200
-
-_BAD: Final = frozenset(
-    {
-        "activation_failed",
-        "blocked",
-        "conflict",
-        "fencing_failed",
-        "not_fenced",
-        "reload_refused",
-        "state_not_saved",
-        "unserved",
-    }
-)
-_ODD: Final = frozenset(
-    {
-        "backend_barred",
-        "backend_down",
-        "hold_too_long",
-        "license_differs",
-        "license_expiring",
-        "takeover",
-        "takeover_hours",
-        "takeover_refused",
-    }
-)
 
 
 class Filters(msgspec.Struct, frozen=True):
@@ -105,6 +81,6 @@ def _choices(there: Iterable[str], chosen: str) -> list[str]:
 
 
 def _level(event: str) -> Level:
-    if event in _BAD:
+    if event in URGENT:
         return "bad"
-    return "odd" if event in _ODD else "info"
+    return "odd" if event in TROUBLES else "info"

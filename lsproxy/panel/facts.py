@@ -26,6 +26,10 @@ class Term(msgspec.Struct, frozen=True):
     vendor: str = ""
     issued: int | None = None
 
+    def has_ended(self, today: date) -> bool:
+        """Whether its last day is over on the day `today`, in UTC."""
+        return self.expires is not None and self.expires < today
+
 
 class Facts(msgspec.Struct, frozen=True):
     """A license as lsproxy knows it; `nothing` says why there are no `terms`, `problems` what is wrong in the file."""
@@ -71,15 +75,19 @@ def to_copy(pool: Pool, clients: ClientConfig) -> list[Line]:
         lines.append(Line("Clients connect to", clients.servers))
     lines.append(Line("More for clients, on the machine of lsproxy", f"lsproxy client-config {pool.name}"))
     serving = pool.backends.get(pool.serving or "")
-    if serving is not None and is_of_a_pair(pool):
-        command = f"licserver register --primary {serving.address} --token-file operator.token -c licserver.yaml"
-        lines.append(Line("A redundant server registers itself, on its own machine", command))
+    if serving is not None and is_of_a_pair(pool) and not _is_registered(pool):
+        command = f"licserver register --primary {serving.address} --token-file operator.token -c NAME.yaml"
+        lines.append(Line("A redundant server, to be called NAME, registers itself on its own machine", command))
     return lines
 
 
 def is_of_a_pair(pool: Pool) -> bool:
     """Whether a takeover limit can run in it, so that keys are asked for and redundant servers register."""
     return isinstance(pool, SeatPool) and any(backend.is_of_a_pair for backend in pool.backends.values())
+
+
+def _is_registered(pool: Pool) -> bool:
+    return isinstance(pool, SeatPool) and any(backend.is_redundant for backend in pool.backends.values())
 
 
 def _of_seats(pool: SeatPool) -> Facts:

@@ -1,6 +1,7 @@
 """What is gathered for the page of one pool, and for its charts?"""
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -26,16 +27,20 @@ from lsproxy.proxy.seatpool import SeatPool
 SPANS: Final[Mapping[str, float]] = {"day": DAY, "week": 7 * DAY}
 MOST_CHARTS: Final = 4
 HOLDERS: Final = 100
+MOST_BARS: Final = 200
+MOST_TERMS: Final = 200
 MOST_TROUBLES: Final = 8
 MOST_DENIALS: Final = 12
 
 _POINTS: Final = 288
-_STRIP_POINTS: Final = 288
+_STRIP_POINTS: Final = 2880  # more than there are minutes in a day: every sample by itself, none told for others
 _MINUTE: Final = 60
 
 
 class Past(Protocol):
-    """What the panel needs of the history."""
+    """What the panel needs of the history; `trouble` says why it is not kept now."""
+
+    trouble: str | None
 
     async def seats(self, pool: str, since: float, until: float, points: int) -> Mapping[str, Sequence[SeatPoint]]:
         """The seats of each feature."""
@@ -93,7 +98,8 @@ class PoolPage:
         feature = asked.query.get("feature", "")
         wanted = [one for one in features if feature in {"", one.feature}]
         spans = await self._past.health(name, now - DAY, now, _STRIP_POINTS)
-        charts, left_out = await self._charts(pool, [bar.feature for bar in bars(wanted)], now)
+        all_bars, facts = bars(wanted), self._facts.of(pool)
+        charts, left_out = await self._charts(pool, [bar.feature for bar in all_bars], now)
         page = await self._holders(pool, asked, now)
         troubles = event_list(self._events.after(None), Filters(pool=name), self._clock(now), self._clock).entries
         return {
@@ -102,7 +108,8 @@ class PoolPage:
             "is_seats": isinstance(pool, SeatPool),
             "has_keys": is_of_a_pair(pool),
             "rows": rows(sight.pool, sight.standby, spans, now - DAY, now, self._clock),
-            "bars": bars(wanted),
+            "bars": all_bars[:MOST_BARS],
+            "more_bars": max(0, len(all_bars) - MOST_BARS),
             "features": sorted(one.feature for one in features),
             "feature": feature,
             "charts": charts,
@@ -110,7 +117,9 @@ class PoolPage:
             "chart_minute": int(now // _MINUTE),
             "troubles": [entry for entry in troubles if entry.level != "info"][:MOST_TROUBLES],
             "denials": denied(list(pool.traffic.denials.kept)[-MOST_DENIALS:], ago, now, self._clock),
-            "facts": self._facts.of(pool),
+            "facts": msgspec.structs.replace(facts, terms=facts.terms[:MOST_TERMS]),
+            "more_terms": max(0, len(facts.terms) - MOST_TERMS),
+            "today": datetime.fromtimestamp(now, UTC).date(),
             "commands": self._to_copy(pool),
             **page,
         }

@@ -30,14 +30,14 @@ def remarks(pool: PoolSnapshot, standby: Mapping[str, str | None]) -> list[Remar
     """
     found = [*_of_pool(pool), *_of_standby(pool, standby)]
     for backend in pool.backends:
-        found += _of_backend(backend)
-    found += [Remark("odd", sentence) for sentence in pool.expiring]
+        found += _of_backend(backend, is_serving=backend.name == pool.serving)
+    found += [Remark("bad" if pool.is_expired else "odd", sentence) for sentence in pool.expiring]
     return sorted(dict.fromkeys(found), key=lambda remark: _GRAVITY[remark.level])
 
 
 def level_of(pool: PoolSnapshot, found: Iterable[Remark]) -> Level:
     """How the pool is as a whole."""
-    if pool.serving is None or pool.conflicts:
+    if pool.serving is None or pool.conflicts or pool.barrenness is not None:
         return "bad"
     return "odd" if any(remark.level in {"bad", "odd"} for remark in found) else "good"
 
@@ -50,6 +50,8 @@ def _of_pool(pool: PoolSnapshot) -> Iterator[Remark]:
         yield Remark("odd", pool.note)
     if pool.switching_to:
         yield Remark("info", f"{pool.switching_to} is to take over")
+    if pool.unsaved:
+        yield Remark("odd", pool.unsaved)
 
 
 def _of_standby(pool: PoolSnapshot, standby: Mapping[str, str | None]) -> Iterator[Remark]:
@@ -60,12 +62,13 @@ def _of_standby(pool: PoolSnapshot, standby: Mapping[str, str | None]) -> Iterat
         yield Remark("odd", f"no standby: {why_not}")
 
 
-def _of_backend(backend: BackendSnapshot) -> Iterator[Remark]:
-    name, said = backend.name, backend.said
+def _of_backend(backend: BackendSnapshot, *, is_serving: bool) -> Iterator[Remark]:
+    name, role = backend.name, "" if backend.said is None else backend.said.role
+    grave: Level = "bad" if is_serving else "odd"
     if backend.takeover_note:
-        yield Remark("bad" if said is not None and said.role == "blocked" else "odd", backend.takeover_note)
-    if said is not None and said.role == "isolated":
-        yield Remark("bad", f"{name} is isolated, it cannot reach the journal: its log says why")
+        yield Remark(grave if role == "blocked" else "odd", backend.takeover_note)
+    if role == "isolated":
+        yield Remark(grave, f"{name} is isolated, it cannot reach the journal: its log says why")
     if backend.is_kept_out:
         yield Remark("odd", f"{name} was lost and is kept out until it is set ready")
     elif backend.admin != "ready":

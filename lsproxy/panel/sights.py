@@ -9,7 +9,7 @@ the figures of before, and says so.
 from collections.abc import Callable
 from typing import Final
 
-from twisted.internet.defer import Deferred, TimeoutError  # noqa: A004 - Twisted's name
+from twisted.internet.defer import Deferred, TimeoutError, maybeDeferred  # noqa: A004 - Twisted's name
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -94,7 +94,7 @@ class _Known:
             for one in waiting:
                 one.callback(None)
 
-        usage().addCallbacks(answered, refused).addBoth(done)
+        maybeDeferred(usage).addCallbacks(answered, refused).addBoth(done)
 
     async def wait(self, reactor: IReactorTime) -> None:
         """Until the answer is there, or patience is at its end."""

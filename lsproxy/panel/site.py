@@ -10,8 +10,8 @@ page of another site can read. Each would do; none of them is trusted alone.
 """
 
 import hmac
-from collections.abc import Callable
-from datetime import tzinfo
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, tzinfo
 from typing import Any, Final
 
 import msgspec
@@ -22,10 +22,21 @@ from lsproxy.admin.access import Access, Visitor
 from lsproxy.admin.api import Api, Service
 from lsproxy.admin.events import Events
 from lsproxy.admin.exchange import FAULT, FORBIDDEN, NOT_FOUND, UNAUTHORIZED, Asked, RefusedError, Reply, Stream
-from lsproxy.admin.login import Logins
+from lsproxy.admin.routes import Call
+from lsproxy.admin.routes import Found as Wanted
 from lsproxy.errors import LsproxyError
 from lsproxy.panel import charts
-from lsproxy.panel.actions import LONGEST_NUMBER, Action, Question, call, done, question
+from lsproxy.panel.actions import (
+    LONGEST_NUMBER,
+    SURE,
+    Action,
+    Question,
+    call,
+    done,
+    license_again,
+    license_text,
+    question,
+)
 from lsproxy.panel.assets import Assets
 from lsproxy.panel.entrance import Entrance, refuse_other_sites
 from lsproxy.panel.eventlist import Filters, event_list
@@ -41,6 +52,15 @@ from lsproxy.proxy.pool import Pool
 RECENT: Final = 8
 MOST_NEWS: Final = 256
 _LONGEST_FILTER: Final = 200
+_CALLS: Final[Mapping[Action, Call]] = {
+    "switch": "switch",
+    "state": "state",
+    "remove": "remove",
+    "license": "license",
+    "activate": "activate",
+    "request-key": "request_key",
+}
+_FORGED: Final = "this form is not of your login: go back, load the page again, and send it from there"
 
 log = Logger()
 
@@ -57,7 +77,6 @@ class Panel:
         api: Api,
         service: Service,
         access: Access,
-        logins: Logins,
         events: Events,
         past: Past,
         wall: Callable[[], float],
@@ -68,11 +87,12 @@ class Panel:
         self._service = service
         self._access = access
         self._events = events
+        self._past = past
         self._wall = wall
         self._clock = clock(zone)
         self._assets = Assets()
         self._renderer = Renderer(self._assets, events, wall, self._clock, release)
-        self._entrance = Entrance(access, logins, self._renderer)
+        self._entrance = Entrance(access, self._renderer)
         self._sights = Sights(reactor, service)
         self._pool_page = PoolPage(reactor, service, self._sights, events, past, wall, self._clock)
         self._news: dict[str, str] = {}
@@ -115,7 +135,8 @@ class Panel:
             case "logout_form":
                 return self._entrance.logout_form(asked, visitor)
             case "logout":
-                _refuse_forged(asked, visitor, filled_in(asked))
+                _refuse_others(asked, visitor)
+                _refuse_forged(visitor, filled_in(asked))
                 return self._entrance.logout(asked)
         pool = self._service.pools.get(found.names["pool"])
         if pool is None:
@@ -136,7 +157,8 @@ class Panel:
         now = self._wall()
         sights = await self._sights.everything()
         recent = event_list(self._events.after(None), Filters(), self._clock(now), self._clock).entries[:RECENT]
-        shown = glance(sights, now, self._clock)
+        troubles = [] if self._past.trouble is None else [self._past.trouble]
+        shown = glance(sights, troubles, now, self._clock)
         return self._renderer.page(asked, "glance.html", visitor, live=True, here="pools", glance=shown, entries=recent)
 
     def _event_page(self, visitor: Visitor, asked: Asked) -> Reply:
@@ -175,9 +197,18 @@ class Panel:
         return self._question_page(visitor, asked, pool, action, asking)
 
     async def _do(self, visitor: Visitor, asked: Asked, pool: Pool, action: Action) -> Reply:
-        given = filled_in(asked)
-        _refuse_forged(asked, visitor, given)
+        # All that needs nothing of the body comes before anything of it is read.
+        _refuse_others(asked, visitor)
+        self._api.permit(asked, Wanted(_CALLS[action], "operator", {"pool": pool.name}), visitor.caller)
+        given = filled_in(asked, has_file=action == "license")
+        _refuse_forged(visitor, given)
         try:
+            if action == "license" and SURE not in given:
+                text = license_text(given)
+                warnings = await self._foreseen(pool, text)
+                if warnings:
+                    again = license_again(pool.name, text, warnings)
+                    return self._question_page(visitor, asked, pool, action, again)
             said = await self._call(visitor, asked, pool, action, given)
         except RefusedError as refused:
             asking = await self._question(pool, action, given)
@@ -185,6 +216,14 @@ class Panel:
         assert visitor.form is not None  # else it were forged
         self._news = dict([*list(self._news.items())[-MOST_NEWS:], (visitor.form, done(action, said))])
         return Reply(status=303, headers={"Location": f"{asked.root}pools/{pool.name}"})
+
+    async def _foreseen(self, pool: Pool, text: str) -> list[str]:
+        """What a license would not grant; nothing where it will be refused, which the call says."""
+        today = datetime.fromtimestamp(self._wall(), UTC).date()
+        try:
+            return await self._service.operators[pool.name].foresee(text, today)
+        except LsproxyError:
+            return []
 
     async def _request_key(self, visitor: Visitor, asked: Asked, pool: Pool) -> Reply:
         asking = question("request-key", pool.snapshot(), {})
@@ -249,10 +288,15 @@ class Panel:
         return msgspec.structs.replace(reply, headers={**reply.headers, **refused.reply.headers})
 
 
-def _refuse_forged(asked: Asked, visitor: Visitor, given: dict[str, str]) -> None:
-    """See [Forms]. Raises RefusedError."""
+def _refuse_others(asked: Asked, visitor: Visitor) -> None:
+    """See [Forms]; this much is known without the body. Raises RefusedError."""
     refuse_other_sites(asked)
-    token = given.get("form", "")
-    if visitor.form is None or not hmac.compare_digest(token.encode(), visitor.form.encode()):
-        why = "this form is not of your login: go back, load the page again, and send it from there"
-        raise RefusedError(FORBIDDEN, "not_permitted", why)
+    if visitor.form is None:
+        raise RefusedError(FORBIDDEN, "not_permitted", _FORGED)
+
+
+def _refuse_forged(visitor: Visitor, given: dict[str, str]) -> None:
+    """See [Forms]. Raises RefusedError."""
+    expected = visitor.form or ""
+    if not expected or not hmac.compare_digest(given.get("form", "").encode(), expected.encode()):
+        raise RefusedError(FORBIDDEN, "not_permitted", _FORGED)

@@ -79,28 +79,31 @@ class Card(msgspec.Struct, frozen=True):
 
 
 class Glance(msgspec.Struct, frozen=True):
-    """All pools, the ones in need first."""
+    """All pools, the ones in need first; `remarks` are on lsproxy itself."""
 
     level: Level
     mark: str
     sentence: str
     cards: list[Card]
+    remarks: list[Remark]
 
 
-def glance(sights: Sequence[Sight], now: float, clock: Clock) -> Glance:
-    """The first page at `now`, seconds since 1970."""
+def glance(sights: Sequence[Sight], troubles: Sequence[str], now: float, clock: Clock) -> Glance:
+    """The first page at `now`, seconds since 1970. `troubles` are sentences on lsproxy itself."""
     cards = [card(sight, now, clock) for sight in sights]
-    unserved = [one.name for one in cards if one.level == "bad"]
+    in_need = [one.name for one in cards if one.level == "bad"]
     degraded = [one.name for one in cards if one.level == "odd"]
-    if unserved:
+    if in_need:
         level: Level = "bad"
-        sentence = f"Needs attention now: {', '.join(unserved)}"
-    elif degraded:
-        level, sentence = "odd", f"Every pool is served. To be looked at: {', '.join(degraded)}"
+        sentence = f"Needs attention now: {', '.join(in_need)}"
+    elif degraded or troubles:
+        looked_at = [*degraded, *(["lsproxy itself"] if troubles else [])]
+        level, sentence = "odd", f"Every pool is served. To be looked at: {', '.join(looked_at)}"
     else:
         level, sentence = "good", "Every pool is served, and nothing is degraded"
     order: Mapping[Level, int] = {"bad": 0, "odd": 1, "good": 2, "info": 2}
-    return Glance(level, MARKS[level], sentence, sorted(cards, key=lambda one: order[one.level]))
+    found = [Remark("odd", trouble) for trouble in troubles]
+    return Glance(level, MARKS[level], sentence, sorted(cards, key=lambda one: order[one.level]), found)
 
 
 def card(sight: Sight, now: float, clock: Clock) -> Card:
@@ -109,7 +112,7 @@ def card(sight: Sight, now: float, clock: Clock) -> Card:
     found = remarks(pool, sight.standby)
     level = level_of(pool, found)
     all_bars = bars([] if sight.seats is None else sight.seats.features)
-    word = "Conflict" if pool.conflicts and pool.serving is not None else _WORDS[level]
+    word = _word(pool, level)
     return Card(
         name=pool.pool,
         kind=KINDS.get(pool.kind, pool.kind),
@@ -145,6 +148,14 @@ def _bar(feature: FeatureUsage) -> Bar:
     elif share >= NEARLY_FULL:
         level = "odd"
     return Bar(feature.feature, used, feature.issued, feature.queued, round(share, 2), level)
+
+
+def _word(pool: PoolSnapshot, level: Level) -> str:
+    if pool.serving is None:
+        return _WORDS["bad"]
+    if pool.conflicts:
+        return "Conflict"
+    return _WORDS[level] if pool.barrenness is None else pool.barrenness.capitalize()
 
 
 def _standing(pool: PoolSnapshot, level: Level, word: str) -> str:

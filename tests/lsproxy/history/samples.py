@@ -7,10 +7,24 @@ NOW = 1_790_000_000.0
 POOLS, FEATURES = 5, 20
 
 
-def sample(time, used=3, *, queued=0, issued=10, serving="lic-a", health="up", clients=7, waiting=0, pool="acme"):
+def sample(
+    time,
+    used=3,
+    *,
+    queued=0,
+    issued=10,
+    serving="lic-a",
+    health="up",
+    clients=7,
+    waiting=0,
+    pool="acme",
+    unserved=0.0,
+    down=0.0,
+):
     """One pool with one feature and one backend."""
     seats = [FeatureSample("cad", issued, used, queued)]
-    return Sample(time, [PoolSample(pool, serving, clients, waiting, {"lic-a": health}, seats)])
+    taken = PoolSample(pool, serving, clients, waiting, {"lic-a": health}, seats, unserved, {"lic-a": down})
+    return Sample(time, [taken])
 
 
 def fill(file, days):
@@ -34,10 +48,11 @@ def fill(file, days):
                 ),
             )
             connection.executemany(
-                "INSERT INTO pools VALUES (?, ?, ?, ?, ?, ?)", ((*where, time, names["a"], 100, 0) for time in cells)
+                "INSERT INTO pools VALUES (?, ?, ?, ?, ?, ?, ?)",
+                ((*where, time, names["a"], 100, 0, 0) for time in cells),
             )
             connection.executemany(
-                "INSERT INTO health VALUES (?, ?, ?, ?, ?)",
-                ((*where, time, names[backend], 0) for time in cells for backend in "ab"),
+                "INSERT INTO health VALUES (?, ?, ?, ?, ?, ?)",
+                ((*where, time, names[backend], 0, 0) for time in cells for backend in "ab"),
             )
     connection.execute("COMMIT")

@@ -85,9 +85,11 @@ def test_trouble_is_said_once_and_so_is_its_end(history, said, tmp_path):
     assert (yield ensureDeferred(history.pools("acme", NOW - HOUR, NOW + HOUR, 300))) == []
     assert said == ["history_failed"]
     assert history.lost == 3
+    assert history.trouble.startswith("the history is not kept, clients are served all the same: ")
     (tmp_path / "history.db").rmdir()
     yield ensureDeferred(history.record(sample(NOW + 240)))
     assert said == ["history_failed", "history_restored"]
+    assert history.trouble is None
 
 
 @pytest_twisted.inlineCallbacks

@@ -31,7 +31,8 @@ Users of f1:  (Total of 10 licenses issued;  Total of 6 licenses in use)
     alice ws1.example.com /dev/tty (v1.0) (lic1.example.com/27000 101), start Thu 10/29 8:09
     bob ws2 /dev/tty (v1.0) (lic1.example.com/27000 102), start Thu 10/29 8:10, 5 licenses
     carol ws3 /dev/tty 1.0 (v1.0) (lic1.example.com/27000 103) queued for 1 license
-Users of f2:  (Uncounted, node-locked)
+Users of f2:  (Total of 0 licenses issued;  Total of 0 licenses in use)
+
 """
 
 
@@ -75,6 +76,14 @@ def status(*members, backend=None, role="active"):
         uptime=1.0,
         release="0.1.0",
     )
+
+
+def test_a_feature_without_seats_is_not_uncounted():
+    """It has expired, or has not begun: no license server grants seats that are not counted."""
+    for day in ("2026-10-28", "2027-12-31", None):
+        one = feature("other", issued=0, in_use=2, expires=day)
+        lines = text.usage(PAIR, [one], UTC)
+        assert "Users of other:  (Total of 0 licenses issued;  Total of 2 licenses in use)" in lines
 
 
 PAIR = status(("lic1.example.com", "active"), ("lic2.example.com", "standby"))
@@ -224,6 +233,7 @@ def test_two_readers_find_everything():
     assert features == {
         "f1": {"issued": 10, "used": 6, "held": {"alice": 1, "bob": 5}, "queued": {"carol": 1}},
         "f_2-x": {"issued": 1, "used": 0, "held": {}, "queued": {}},
+        "f3": {"issued": 0, "used": 0, "held": {}, "queued": {}},
     }
     assert [line for line in printed.splitlines() if line.startswith("     ") and line[5] != " "] == [
         "     demo: UP v11.19.6"
@@ -238,7 +248,7 @@ def test_no_name_makes_a_line_of_its_own(user, host, display, state):
     """Whatever a client calls itself, readers find one holder of one feature."""
     said = holder(101, user, host, display=display, state=state)
     printed = everything(PAIR, [feature("f1", in_use=1, holders=[said])])
-    assert len(printed.splitlines()) == len(SAMPLE.splitlines()) - 2
+    assert len(printed.splitlines()) == len(SAMPLE.splitlines()) - 3
     up, features = read_by_layout(printed)
     assert len(up) == 2
     assert list(features) == ["f1"]

@@ -24,7 +24,7 @@ class Browser(AdminApi):
     def __init__(self, demo):
         super().__init__(demo)
         self.panel = Panel(
-            reactor, self.api, self, self.api._access, self.logins, self.events, self.history, time.time, "0.1.0", UTC
+            reactor, self.api, self, self.api._access, self.events, self.history, time.time, "0.1.0", UTC
         )
         self.cookie = self.form = None
 

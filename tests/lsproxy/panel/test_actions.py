@@ -5,7 +5,7 @@ import pytest
 
 from lsproxy.admin.exchange import RefusedError
 from lsproxy.admin.routes import find
-from lsproxy.panel.actions import ACTIONS, call, done, question
+from lsproxy.panel.actions import ACTIONS, call, done, license_again, question
 from tests.lsproxy.admin.pictures import pool
 
 GIVEN = {
@@ -80,10 +80,24 @@ def test_taking_out_the_one_that_serves_is_grave():
     assert question("remove", pool(), {"seat": "7"}).sentences[0] == "Nobody has seat 7 any more."
 
 
+def test_a_license_that_grants_less_is_asked_for_once_more():
+    """With its text, so that nothing has to be chosen again."""
+    asked = license_again("acme", "SERVER a\n", ["every line of it has expired"])
+    assert asked.sentences == ["Every line of it has expired."]
+    assert asked.is_grave
+    assert call("license", "acme", asked.fields).body == b"SERVER a\n"
+
+
 def test_what_was_done_is_said():
     """One sentence; for a license one for each place that it did not reach, too."""
     assert done("switch", {"pool": "acme", "serving": "lic-b"}) == "acme is served by lic-b."
     assert done("remove", {"seat": 7}) == "Seat 7 was taken back."
     assert done("activate", {"hours": 72, "remaining": 259_200.0}) == "72 hours were added, 3 d are left."
-    said = done("license", {"digest": "sha256:1", "active": "lic-a", "problems": ["lic-b did not answer"]})
-    assert said == "License sha256:1 is in force on lic-a.\nlic-b did not answer"
+    said = done(
+        "license",
+        {"digest": "sha256:1", "active": "lic-a", "problems": ["lic-b did not answer"], "warnings": ["none"]},
+    )
+    assert said == "License sha256:1 is in force on lic-a.\nnone\nlic-b did not answer"
+    state = {"backend": "lic-a", "state": "maint", "warning": None}
+    assert done("state", state) == "lic-a is set to maint."
+    assert done("state", {**state, "warning": "forgotten"}) == "lic-a is set to maint.\nforgotten"

@@ -67,6 +67,16 @@ def test_a_single_point_is_drawn():
     assert len(lines) == 1
 
 
+def test_a_hole_of_an_hour_stands_in_the_chart_of_a_day():
+    """So do three steps; of the limit too. Two steps are a sample that came late."""
+    for steps, parts in ((2, 1), (3, 2), (12, 2)):
+        moments = [NOW - 9000, NOW - 8700, NOW - 8700 + 300 * steps, NOW - 8400 + 300 * steps]
+        shown = drawn([(at, 3.0) for at in moments], [(at, 10.0) for at in moments])
+        lines = [one.get("class") for one in shown.iter() if "line reactive" in one.get("class", "")]
+        assert len([line for line in lines if "nofill" in line]) == parts
+        assert len([line for line in lines if "nofill" not in line]) == parts
+
+
 def test_no_line_is_drawn_through_the_unknown():
     """A gap ends a run."""
     assert _runs([(0.0, 1.0), (60.0, 1.0), (600.0, 2.0)], 100.0) == [[(0.0, 1.0), (60.0, 1.0)], [(600.0, 2.0)]]

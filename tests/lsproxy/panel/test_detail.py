@@ -41,14 +41,37 @@ def test_third_party_backends_show_ports_and_how_quick_they_are():
 
 def test_a_strip_says_in_words_what_it_shows():
     """Of the time that is known."""
-    spans = [HealthSpan(0.0, 7200.0, "up"), HealthSpan(7200.0, 7920.0, "down"), HealthSpan(7920.0, 79200.0, "up")]
+    spans = [
+        HealthSpan(0.0, 7200.0, "up", 0),
+        HealthSpan(7200.0, 7920.0, "down", 720),
+        HealthSpan(7920.0, DAY, "up", 0),
+    ]
     shown = strip(spans, 0.0, DAY, CLOCK)
-    assert shown.summary == "up 99.1%, down 1 time, 12 min in all"
+    assert shown.summary == "up 99.2%, down 1 time, 12 min in all"
     assert shown.stretches[1].words == "down from Thu 02:00 to Thu 02:12"
     assert strip([], 0.0, DAY, CLOCK).summary == "no history yet"
 
 
-@given(st.lists(st.tuples(moments, moments, healths)))
+def test_an_outage_with_a_minute_that_was_missed_is_one():
+    """A sample came late; what is apart by more are two."""
+    spans = [HealthSpan(0.0, 60.0, "down", 60), HealthSpan(120.0, 180.0, "down", 60), HealthSpan(180.0, 600.0, "up", 0)]
+    assert "down 1 time, 2 min in all" in strip(spans, 0.0, DAY, CLOCK).summary
+    later = [*spans, HealthSpan(600.0, 660.0, "down", 60)]
+    assert "down 2 times, 3 min in all" in strip(later, 0.0, DAY, CLOCK).summary
+
+
+def test_a_blip_is_seen_and_told_by_its_seconds():
+    """It colours its minute, and is no minute down."""
+    spans = [HealthSpan(0.0, 60.0, "up", 0), HealthSpan(60.0, 120.0, "down", 5.2), HealthSpan(120.0, DAY, "up", 0)]
+    shown = strip(spans, 0.0, DAY, CLOCK)
+    assert shown.summary == "up over 99.9%, down 1 time, 5 s in all"
+    assert [one.health for one in shown.stretches] == ["up", "down", "up"]
+    assert shown.stretches[1].words == "down for 5 s between Thu 00:01 and Thu 00:02"
+    moment = [HealthSpan(0.0, 60.0, "down", 0.2)]
+    assert strip(moment, 0.0, DAY, CLOCK).summary == "up 99.7%, down 1 time, 1 s in all"
+
+
+@given(st.lists(st.tuples(moments, moments, healths, st.floats(0, DAY))))
 def test_a_strip_stays_in_its_frame(spans):
     """Whatever the history says, and however its clock was set."""
     shown = strip([HealthSpan(*span) for span in spans], 0.0, DAY, CLOCK)

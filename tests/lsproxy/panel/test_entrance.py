@@ -62,3 +62,30 @@ async def test_logging_out_ends_the_login(browser):
     assert (answer.status, answer.headers["location"]) == (303, "./login")
     assert "Max-Age=0" in answer.headers["set-cookie"]
     assert (await browser.look("/")).status == 303
+
+
+@pytest_twisted.ensureDeferred
+async def test_looking_at_a_link_does_not_spend_it(browser):
+    """Programs that check links ask for the headers alone."""
+    path = (await browser.ask("POST", "/api/v1/login-link", over_unix=True)).content["path"]
+    assert "set-cookie" not in (await browser.ask("HEAD", path)).headers
+    assert (await browser.ask("GET", path)).status == 303
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_logs_in_again_has_one_cookie(browser):
+    """The one that came with the request counts no more."""
+    await browser.log_in("viewer")
+    former = browser.cookie
+    answer = await browser.ask("POST", "/login", "token=of+an+operator", Cookie=former)
+    assert answer.status == 303
+    assert (await browser.ask("GET", "/", Cookie=former)).status == 303  # to the login
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_login_is_small_and_plain(browser):
+    """Anybody may send one: nothing else is read."""
+    kind = "multipart/form-data; boundary=a"
+    body = b'--a\r\nContent-Disposition: form-data; name="token"\r\n\r\nof a viewer\r\n--a--\r\n'
+    assert (await browser.ask("POST", "/login", body, Content_Type=kind)).status == 400
+    assert (await browser.ask("POST", "/login", "token=" + "x" * 5000)).status == 413

@@ -1,8 +1,10 @@
 """What the license files say, and what there is to copy."""
 
+from datetime import date
+
 import pytest_twisted
 
-from lsproxy.panel.facts import LicenseFacts, to_copy
+from lsproxy.panel.facts import LicenseFacts, Term, to_copy
 
 
 @pytest_twisted.ensureDeferred
@@ -22,3 +24,10 @@ async def test_clients_are_told_where_lsproxy_is(browser):
     lines = to_copy(pool, browser.client_config("demo", None))
     assert lines[0].text == f"LSPROXY_LICENSE={browser.demo.port}@127.0.0.1"
     assert not any("register" in line.text for line in lines)  # nobody serves, so there is no primary
+
+
+def test_a_line_is_good_to_the_end_of_its_last_day():
+    """And for ever without one."""
+    ends = Term("cad", date(2026, 11, 22))
+    assert [ends.has_ended(date(2026, 11, day)) for day in (21, 22, 23)] == [False, False, True]
+    assert not Term("cad", None).has_ended(date(2999, 1, 1))

@@ -67,9 +67,29 @@ def test_a_spent_takeover_limit_is_grave():
         assert remarks(one, {}) == [Remark(level, "the limit")]
 
 
+@pytest.mark.parametrize("role", ["blocked", "isolated"])
+def test_what_grants_nothing_is_grave_where_it_serves(role):
+    """Nobody is granted a seat then; of one that stands by it should only be looked at."""
+    other = backend("lic-b", said=said(role), takeover_note="the limit" if role == "blocked" else None)
+    serving = pool(serving="lic-b", backends=[backend("lic-a"), other])
+    assert [remark.level for remark in remarks(serving, STANDBY)] == ["bad"]
+    assert level_of(serving, []) == "bad"
+    behind = pool(backends=[backend("lic-a"), other])
+    assert [remark.level for remark in remarks(behind, STANDBY)] == ["odd"]
+    assert level_of(behind, remarks(behind, STANDBY)) == "odd"
+
+
 def test_an_end_of_the_license_is_a_remark():
-    """In the words in which it is told everywhere."""
-    assert texts(pool(expiring=["cad expires"])) == ["cad expires"]
+    """In the words in which it is told everywhere; grave when nothing of it is left."""
+    assert remarks(pool(expiring=["cad expires"]), STANDBY) == [Remark("odd", "cad expires")]
+    ended = pool(expiring=["cad expired"], is_expired=True)
+    assert remarks(ended, STANDBY) == [Remark("bad", "cad expired")]
+    assert level_of(ended, []) == "bad"
+
+
+def test_what_a_restart_would_forget_is_a_remark():
+    """Clients are served all the same."""
+    assert remarks(pool(unsaved="the disk is full"), STANDBY) == [Remark("odd", "the disk is full")]
 
 
 @given(st.builds(

@@ -85,3 +85,15 @@ async def test_a_refusal_is_said(lsproxy, clock):
     operator.answer.errback(LsproxyError("pool demo is not served"))
     seats = (await look(sights))[0].seats
     assert (seats.problem, seats.age, len(seats.features)) == ("pool demo is not served", 30, 1)
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_fails_at_once_is_asked_again(lsproxy, clock):
+    """A fault before there is an answer to wait for leaves nobody waiting for ever."""
+    sights, operator = Sights(clock, lsproxy), lsproxy.operators["demo"]
+    right = operator.usage
+    operator.usage = lambda **_: 1 / 0
+    assert (await look(sights))[0].seats.problem == "a fault of lsproxy, its log says which"
+    operator.usage, operator.answer = right, succeed(REPLY)
+    clock.advance(FRESH_SECONDS)
+    assert (await look(sights))[0].seats.problem is None

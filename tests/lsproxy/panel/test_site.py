@@ -5,10 +5,13 @@ from html.parser import HTMLParser
 
 import pytest
 import pytest_twisted
+from twisted.internet.defer import fail, succeed
 from twisted.logger import globalLogPublisher
 
 from lsproxy.panel.rendering import POLICY
 from lsproxy.proxy.denials import Denials
+from lsproxy.proxy.memory import InMemory, StateFileError
+from lsproxy.proxy.operator import Installed, OperationRefusedError
 
 PAGES = ("/", "/pools/demo", "/events", "/logout", "/pools/demo/license", "/pools/demo/state?backend=lic-a&state=maint")
 VOID = frozenset({"meta", "input", "link", "img"})
@@ -187,6 +190,72 @@ async def test_what_is_refused_is_said_beside_the_question(browser):
     assert (await browser.send("/pools/demo/remove", seat="x")).status == 400
 
 
+class Foreseeing:
+    """An operator's side that installs what it is given, whatever it foresees."""
+
+    def __init__(self):
+        self.installed = []
+
+    def foresee(self, _text, _today):
+        return succeed(["every line of it has expired"])
+
+    def usage(self, *_page, **_more):
+        return fail(OperationRefusedError("pool demo is not served"))
+
+    def install(self, text):
+        self.installed.append(text)
+        return succeed(Installed("sha256:1", "lic-a", []))
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_license_that_grants_less_is_asked_for_once_more(browser):
+    """With why; nothing is done before, and the text need not be chosen again."""
+    await browser.log_in("operator")
+    operator = browser.services.operators["demo"] = Foreseeing()
+    asked = await browser.send("/pools/demo/license", text="SERVER+a%0AVENDOR+b%0A")
+    assert (asked.status, operator.installed) == (200, [])
+    page = asked.body.decode()
+    assert "Every line of it has expired." in page
+    assert 'value="SERVER a\nVENDOR b\n"' in page
+    sure = await browser.send("/pools/demo/license", text="SERVER+a%0D%0AVENDOR+b%0D%0A", sure="yes")
+    assert (sure.status, operator.installed) == (303, ["SERVER a\nVENDOR b\n"])
+    assert "every line of it has expired" in (await browser.look("/pools/demo")).body.decode()
+
+
+@pytest_twisted.ensureDeferred
+async def test_troubles_of_lsproxy_itself_stand_on_the_first_page(browser):
+    """In place of the green sentence; gone with their cause."""
+    await browser.log_in("viewer")
+    browser.history.trouble = "the history is not kept: the disk is full: free some space"
+    page = (await browser.look("/")).body.decode()
+    assert "free some space" in page
+    answer = await browser.ask("GET", "/api/v1/pools", role="viewer")
+    assert answer.content["remarks"] == [browser.history.trouble]
+    browser.history.trouble = None
+    assert "free some space" not in (await browser.look("/")).body.decode()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_state_that_cannot_be_written_down_is_done_and_said(browser):
+    """On the page of the pool, after the sentence that says it is done, and in the reply to a program."""
+
+    class Full(InMemory):
+        def save(self, _pool, _remembered):
+            raise StateFileError("state.db: the disk is full")
+
+    await browser.log_in("operator")
+    browser.pools["demo"]._memory = Full()
+    assert (await browser.send("/pools/demo/state", backend="lic-a", state="maint")).status == 303
+    why = "what was decided last would be forgotten at a restart: state.db: the disk is full"
+    assert f"lic-a is set to maint.\n{why}" in (await browser.look("/pools/demo")).body.decode()
+    body = {"state": "drain"}
+    answer = await browser.ask("POST", "/api/v1/pools/demo/backends/lic-b/state", body, role="operator")
+    assert answer.content["warning"] == why
+    browser.pools["demo"]._memory = InMemory()
+    answer = await browser.ask("POST", "/api/v1/pools/demo/backends/lic-a/state", {"state": "ready"}, role="operator")
+    assert answer.content["warning"] is None
+
+
 @pytest_twisted.ensureDeferred
 async def test_what_is_not_there_is_said_on_a_page(browser):
     """404 and 405, with a way back."""
@@ -236,3 +305,20 @@ async def test_the_unix_socket_reads_pages_and_has_no_forms(browser):
     assert b"Drain" not in page.body
     answer = await browser.ask("POST", "/pools/demo/state", "backend=lic-a&state=maint", over_unix=True)
     assert answer.status == 403
+
+
+@pytest_twisted.ensureDeferred
+async def test_no_body_is_read_of_who_may_not_send_it(browser, audited):
+    """Without a login, of another site, or of a viewer: the answer is the same whatever is in it."""
+    await browser.log_in("viewer")
+    headers = {"Content_Type": "multipart/form-data; boundary=a"}
+    path, wrong = "/pools/demo/license", b"no form"
+    assert (await browser.ask("POST", path, wrong, **headers)).status == 401
+    assert (await browser.ask("POST", path, wrong, role="operator", **headers)).status == 403
+    foreign = {**headers, "Sec_Fetch_Site": "cross-site"}
+    assert (await browser.ask("POST", path, wrong, Cookie=browser.cookie, **foreign)).status == 403
+    assert audited[1:] == []
+    assert (await browser.ask("POST", path, wrong, Cookie=browser.cookie, **headers)).status == 403
+    assert "viewer from 127.0.0.1 was refused license demo" in audited[-1]
+    await browser.log_in("operator")
+    assert (await browser.ask("POST", path, wrong, Cookie=browser.cookie, **headers)).status == 400

@@ -5,13 +5,16 @@ from datetime import UTC
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lsproxy.panel.remarks import Remark
 from lsproxy.panel.views import MOST_BARS, Seats, Sight, bars, card, glance, stamp
 from lsproxy.panel.words import clock
+from lsproxy.proxy.snapshot import Said
 from lsproxy.seat.messages import FeatureUsage
-from tests.lsproxy.admin.pictures import pool
+from tests.lsproxy.admin.pictures import backend, pool
 
 NOW = 1_000_000_000.0
 CLOCK = clock(UTC)
+BLOCKED = Said("blocked", 3, "b1f0", "sha256:00", 12, 17, 60.0, "0.1.0")
 counts = st.integers(min_value=0, max_value=10_000)
 
 
@@ -41,17 +44,30 @@ def test_states_have_words():
     conflict = card(sight(conflicts=["c"]), NOW, CLOCK)
     assert (conflict.word, conflict.standing) == ("Conflict", "Served by lic-a, conflict")
     assert card(sight(note="n"), NOW, CLOCK).standing == "Served by lic-a, degraded"
+    blocked = card(sight(backends=[backend("lic-a", said=BLOCKED)]), NOW, CLOCK)
+    assert (blocked.word, blocked.level, blocked.standing) == ("Blocked", "bad", "Served by lic-a, blocked")
+    expired = card(sight(is_expired=True), NOW, CLOCK)
+    assert (expired.word, expired.level, expired.standing) == ("Expired", "bad", "Served by lic-a, expired")
     assert card(sight(waiting=2), NOW, CLOCK).clients == "5 clients, 2 of them waiting for a server"
 
 
 def test_the_sentence_names_who_needs_somebody():
     """The pools in need stand first."""
     well, odd, bad = sight(), sight(pool="odd", note="n"), sight(pool="bad", serving=None)
-    assert glance([well], NOW, CLOCK).sentence == "Every pool is served, and nothing is degraded"
-    assert glance([well, odd], NOW, CLOCK).sentence == "Every pool is served. To be looked at: odd"
-    shown = glance([well, odd, bad], NOW, CLOCK)
+    assert glance([well], [], NOW, CLOCK).sentence == "Every pool is served, and nothing is degraded"
+    assert glance([well, odd], [], NOW, CLOCK).sentence == "Every pool is served. To be looked at: odd"
+    barren = sight(pool="barren", backends=[backend("lic-a", said=BLOCKED)])
+    assert glance([well, barren], [], NOW, CLOCK).sentence == "Needs attention now: barren"
+    shown = glance([well, odd, bad], [], NOW, CLOCK)
     assert (shown.level, shown.sentence) == ("bad", "Needs attention now: bad")
     assert [one.name for one in shown.cards] == ["bad", "odd", "acme"]
+
+
+def test_a_trouble_of_lsproxy_itself_stands_above_all_pools():
+    """The page is not green then."""
+    shown = glance([sight()], ["the history is not kept"], NOW, CLOCK)
+    assert (shown.level, shown.sentence) == ("odd", "Every pool is served. To be looked at: lsproxy itself")
+    assert shown.remarks == [Remark("odd", "the history is not kept")]
 
 
 def test_seats_that_are_not_known_are_not_zero():
