@@ -27,6 +27,7 @@ FLUSH_BYTES: Final = 65_536
 RETRY_SECONDS: Final = 1.0
 KEPT_BYTES: Final = 4 << 20
 MODE: Final = 0o640
+_DEVICES: Final = Path("/dev")
 
 log = Logger()
 
@@ -178,6 +179,8 @@ class _File:
         try:
             # O_NONBLOCK: a pipe that nobody reads is an error, not a wait
             flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
+            # Whoever may move logs away could lay a link to another file there; /dev/stdout is a link of root's.
+            flags |= 0 if self._path.parent == _DEVICES else os.O_NOFOLLOW
             self._descriptor = os.open(self._path, flags, MODE)
         except OSError as error:
             raise LineFileError(
@@ -229,6 +232,8 @@ def _why_not(path: Path, error: OSError) -> str:
             return f"the folder {path.parent} does not exist, make it or name another file"
         case errno.EISDIR:
             return "it is a folder, name a file"
+        case errno.ELOOP:
+            return "it is a symbolic link, name the file itself"
         case errno.ENXIO:
             return "it is a pipe or a socket that nobody reads, name a file"
         case _:

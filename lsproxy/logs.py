@@ -24,6 +24,8 @@ from twisted.logger import (
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from lsproxy.oneline import lines, one_line
+
 Form = Literal["text", "json"]
 
 FAULT: Final = "fault"
@@ -35,12 +37,12 @@ _TWISTEDS_OWN: Final = frozenset({"format", "isError", "message", "system", "tim
 
 def begin(form: Form, stream: IO[str] | None = None) -> "Lines":
     """Write the log of this process to `stream` (standard error) from now on; debug messages are left out."""
-    lines = Lines(sys.stderr if stream is None else stream, form)
+    written = Lines(sys.stderr if stream is None else stream, form)
     levels = LogLevelFilterPredicate(defaultLogLevel=LogLevel.info)
     levels.setLogLevelForNamespace("twisted", LogLevel.warn)  # "Starting factory", "(TCP Port 27080 Closed)"
     levels.setLogLevelForNamespace("log_legacy", LogLevel.warn)  # the same said in Twisted's older way
-    globalLogBeginner.beginLoggingTo([FilteringLogObserver(lines, [levels])], redirectStandardIO=False)
-    return lines
+    globalLogBeginner.beginLoggingTo([FilteringLogObserver(written, [levels])], redirectStandardIO=False)
+    return written
 
 
 def cannot_start(form: Form, sentence: str, stream: IO[str] | None = None) -> None:
@@ -50,7 +52,7 @@ def cannot_start(form: Form, sentence: str, stream: IO[str] | None = None) -> No
         _write(stream, sentence)
         return
     time = formatTime(datetime.now(UTC).timestamp())
-    _write(stream, _encoded({"time": time, "level": "error", "event": "cannot_start", "message": _flat(sentence)}))
+    _write(stream, _encoded({"time": time, "level": "error", "event": "cannot_start", "message": one_line(sentence)}))
 
 
 @implementer(ILogObserver)
@@ -64,7 +66,7 @@ class Lines:
     def __call__(self, event: LogEvent) -> None:
         """Twisted: it was logged."""
         level = event.get("log_level", LogLevel.info)
-        text = _flat(formatEvent(event))
+        text = one_line(formatEvent(event))
         failure: Failure | None = event.get("log_failure")
         if self.form == "json":
             named = event.get("event", NOTE if failure is None else FAULT)
@@ -78,15 +80,11 @@ class Lines:
             time = formatTime(event["log_time"], timeFormat="%Y-%m-%dT%H:%M:%S%z")
             _write(self._stream, f"{time} {_LEVELS.get(level, '')}{text}")
             if failure is not None:
-                _write(self._stream, failure.getTraceback())
+                _write(self._stream, lines(failure.getTraceback()))
 
 
 def _is_field(key: str) -> bool:
     return not key.startswith("log_") and key not in _TWISTEDS_OWN
-
-
-def _flat(text: str) -> str:
-    return " ".join(text.split("\n"))
 
 
 def _encoded(line: dict[str, Any]) -> str:

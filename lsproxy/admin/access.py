@@ -16,18 +16,21 @@ from http.cookies import CookieError, SimpleCookie
 from typing import Final
 
 import msgspec
+from twisted.logger import Logger
 
 from lsproxy.admin import throttle
 from lsproxy.admin.exchange import FORBIDDEN, MISDIRECTED, TOO_MANY, UNAUTHORIZED, Asked, RefusedError
 from lsproxy.admin.login import COOKIE, Logins, Visit
 from lsproxy.admin.routes import Need
-from lsproxy.admin.tokens import TokenBook
+from lsproxy.admin.tokens import TokenBook, Version
 from lsproxy.config.relations import is_loopback
 from lsproxy.config.tokens import Role, Token
 from lsproxy.net.address import Address
 
 _READING: Final = frozenset({"GET", "HEAD"})
 _LONGEST_COOKIES: Final = 4096
+
+log = Logger()
 
 
 class Caller(msgspec.Struct, frozen=True):
@@ -36,6 +39,8 @@ class Caller(msgspec.Struct, frozen=True):
     name: str
     role: Role
     source: str
+    tokens: Version | None = None
+    """The version of tokens.yaml that lets them in; None on the unix socket."""
 
 
 class Visitor(msgspec.Struct, frozen=True):
@@ -53,6 +58,7 @@ class Access:
         self._tokens = tokens
         self._logins = logins
         self._sources: throttle.Sources = {}
+        self._said: dict[str, float] = {}
 
     async def admit(self, asked: Asked, need: Need) -> Caller | None:
         """The caller, None where nobody in particular may ask. Raises RefusedError."""
@@ -77,15 +83,19 @@ class Access:
         cookie = _cookie(asked)
         visit = self._visit(cookie)
         if visit is not None:
-            return Visitor(Caller(visit.name, visit.role, asked.source), self._logins.form_token(cookie))
+            return Visitor(Caller(visit.name, visit.role, asked.source, visit.tokens), self._logins.form_token(cookie))
         caller = await self.admit(asked, "viewer")
         if caller is None:
             raise _unauthorized("a token is needed")
-        return Visitor(Caller(caller.name, "viewer", caller.source), None)
+        return Visitor(Caller(caller.name, "viewer", caller.source, caller.tokens), None)
 
     def goodbye(self, asked: Asked) -> None:
         """The cookie that came with the request counts no more."""
         self._logins.end(_cookie(asked))
+
+    def follow(self, code: str) -> tuple[str, str] | None:
+        """A cookie for the code of a link, and for whom; None if it is none."""
+        return self._logins.use(code, self._tokens.version)
 
     def welcome(self, entry: Token) -> str:
         """A cookie for who gave the token of `entry`."""
@@ -100,15 +110,23 @@ class Access:
         if wait > 0:
             again = math.ceil(wait)
             message = f"too many wrong tokens came from {source}, try again in {again} s"
+            self._note(source, f"too many wrong tokens came from {source}, which has to wait {again} s")
             raise RefusedError(TOO_MANY, "too_many_failures", message, Retry_After=str(again))
         # counted before it is verified, so that many at once are no way around the pause
         before = self._sources
         self._sources = throttle.failed(before, source, self._seconds())
         found = await self._tokens.find(token)
         if found is None:
+            self._note(source, f"a wrong token came from {source}")
             raise _unauthorized("the token is not in tokens.yaml, add one with: lsproxy token add NAME --role viewer")
         self._sources = throttle.passed(self._sources, source)
         return found
+
+    def _note(self, source: str, message: str) -> None:
+        now = self._seconds()
+        if throttle.is_news(self._said, source, now):
+            self._said = throttle.noted(self._said, source, now)
+            log.warn("{log_text}", event="guessing", source=source, log_text=message)
 
     def refuse_other_names(self, asked: Asked) -> None:
         """Raises RefusedError where the Host of a request without TLS is no name of this machine's loopback."""
@@ -120,11 +138,11 @@ class Access:
         scheme, _, token = asked.headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer" and token.strip():
             entry = await self.owner(token.strip(), asked.client)
-            return Caller(entry.name, entry.role, asked.source)
+            return Caller(entry.name, entry.role, asked.source, self._tokens.version)
         visit = self._visit(_cookie(asked)) if asked.method in _READING else None
         if visit is None:
             raise _unauthorized("a token is needed: send Authorization: Bearer TOKEN")
-        return Caller(visit.name, "viewer", asked.source)
+        return Caller(visit.name, "viewer", asked.source, visit.tokens)
 
     def _visit(self, cookie: str) -> Visit | None:
         visit = self._logins.visit(cookie)

@@ -2,8 +2,10 @@
 
 import difflib
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Final, Protocol, TypeVar
+from datetime import UTC, datetime
+from typing import Protocol, TypeVar
 
+import msgspec
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
@@ -25,6 +27,7 @@ from lsproxy.admin.exchange import (
     refusal,
     said,
 )
+from lsproxy.admin.limits import MOST_LICENSE_BYTES
 from lsproxy.admin.login import Logins
 from lsproxy.admin.replies import (
     Activated,
@@ -48,8 +51,6 @@ from lsproxy.proxy.control import ControlLostError
 from lsproxy.proxy.kinds.clientconfig import ClientConfig
 from lsproxy.proxy.operator import Operator
 from lsproxy.proxy.pool import Pool
-
-MOST_LICENSE_BYTES: Final = 1024 * 1024
 
 log = Logger()
 
@@ -92,6 +93,7 @@ class Api:
         self._release = release
         self._past = history
         self._numbers = metrics
+        self._handed_out = ""
         self._calls: dict[Call, Callable[[Asked, Found, Caller | None], Awaitable[Reply | Stream]]] = {
             "healthz": self._healthz,
             "login_link": self._login_link,
@@ -130,12 +132,16 @@ class Api:
     async def perform(self, asked: Asked, caller: Caller) -> Reply | Stream:
         """What the panel asks in the name of `caller`, whom it knows by other means. Raises RefusedError."""
         found = find(asked.method, asked.path)
+        self.permit(asked, found, caller)
+        return await (self._audited if found.is_change else self._carry_out)(asked, found, caller)
+
+    def permit(self, asked: Asked, found: Found, caller: Caller) -> None:
+        """Raises RefusedError where the role of `caller` does not suffice."""
         try:
             self._access.permit(caller, found.need)
         except RefusedError as refused:
             _note_refusal(caller.name, asked, found, refused)
             raise
-        return await (self._audited if found.is_change else self._carry_out)(asked, found, caller)
 
     async def _admit(self, asked: Asked, found: Found) -> Caller | None:
         try:
@@ -171,7 +177,9 @@ class Api:
         return said(Alive(ok=True))
 
     async def _pools(self, _asked: Asked, _found: Found, _caller: Caller | None) -> Reply:
-        return said(Pools([pool.snapshot() for pool in self._service.pools.values()]))
+        trouble = self._past.trouble
+        pools = [pool.snapshot() for pool in self._service.pools.values()]
+        return said(Pools(pools, [] if trouble is None else [trouble]))
 
     async def _pool(self, _asked: Asked, found: Found, _caller: Caller | None) -> Reply:
         return said(_named(self._service.pools, found.names["pool"]).snapshot())
@@ -198,7 +206,8 @@ class Api:
 
     async def _events(self, asked: Asked, _found: Found, _caller: Caller | None) -> Stream:
         wanted = converted(asked.query, Listening)
-        return Stream(after=asked.headers.get("last-event-id") or wanted.after, is_followed=wanted.follow)
+        after = asked.headers.get("last-event-id") or wanted.after
+        return Stream(after=after, is_followed=wanted.follow, permit=lambda: self._access.admit(asked, "viewer"))
 
     async def _history(self, asked: Asked, _found: Found, _caller: Caller | None) -> Reply:
         wanted = converted(asked.query, Past)
@@ -225,7 +234,7 @@ class Api:
         pool = _named(self._service.pools, found.names["pool"])
         backend = _named(pool.backends, found.names["backend"], f"pool {pool.name}")
         await self._service.operators[pool.name].set_state(backend.name, wanted.state)
-        return said(StateSet(pool.name, backend.name, wanted.state.value, pool.serving))
+        return said(StateSet(pool.name, backend.name, wanted.state.value, pool.serving, pool.unsaved))
 
     async def _remove(self, asked: Asked, found: Found, caller: Caller | None) -> Reply:
         wanted = decoded(asked.body, Remove)
@@ -242,7 +251,9 @@ class Api:
             text = asked.body.decode()
         except UnicodeDecodeError:
             raise RefusedError(BAD_REQUEST, "bad_request", "the license is not UTF-8 text") from None
-        return said(await operator.install(text))
+        today = datetime.fromtimestamp(self._wall(), UTC).date()
+        warnings = await operator.foresee(text, today)
+        return said(msgspec.structs.replace(await operator.install(text), warnings=warnings))
 
     async def _activate(self, asked: Asked, found: Found, _caller: Caller | None) -> Reply:
         wanted = decoded(asked.body, Activate)
@@ -254,9 +265,13 @@ class Api:
 
     # --- logging in -----------------------------------------------------------------
 
-    async def _login_link(self, _asked: Asked, _found: Found, caller: Caller | None) -> Reply:
-        name = "a login link" if caller is None else caller.name
-        return said(LoginLink(f"/login?code={self._logins.code(name)}"))
+    async def _login_link(self, asked: Asked, found: Found, caller: Caller | None) -> Reply:
+        assert caller is not None  # an operator
+        code = self._logins.code(caller.name, caller.tokens)
+        if code != self._handed_out:  # a window that shows a link asks for it again and again
+            self._handed_out = code
+            audit.changed(asked, found, caller.name, caller.role, "done")
+        return said(LoginLink(f"/login?code={code}"))
 
 
 def _note_refusal(who: str, asked: Asked, found: Found, why: RefusedError) -> None:

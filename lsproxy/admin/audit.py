@@ -20,6 +20,7 @@ from lsproxy.admin.exchange import Asked, RefusedError
 from lsproxy.admin.routes import Found
 
 LONGEST_NAME: Final = 64
+LONGEST_WHY: Final = 1000
 _DIGITS: Final = 16
 
 log = Logger()
@@ -28,6 +29,7 @@ log = Logger()
 def changed(asked: Asked, found: Found, who: str, role: str, outcome: str, why: str = "") -> None:
     """`who` asked for a change; `why` says what stood in its way, where it was not done."""
     fields = {"who": who, "role": role, "source": asked.source, "action": found.call, **_named(found)}
+    why = _short(why)
     fields |= _wanted(asked, found.call) | {"outcome": outcome, "why": why}
     ending = f"{outcome}, {why}" if why else outcome
     text = f"audit: {who} ({role}) from {asked.source}: {_what(asked, found)}: {ending}"
@@ -36,6 +38,7 @@ def changed(asked: Asked, found: Found, who: str, role: str, outcome: str, why: 
 
 def kept_out(asked: Asked, found: Found, who: str, why: str) -> None:
     """`who`, "somebody" where nothing is known, may not make this change."""
+    why = _short(why)
     fields = {"who": who, "source": asked.source, "action": found.call, **_named(found)}
     text = f"audit: {who} from {asked.source} was refused {_what(asked, found)}: {why}"
     _log(log.warn, text, {**fields, "outcome": "refused", "why": why})
@@ -49,6 +52,10 @@ def logged_in(asked: Asked, who: str) -> None:
 
 def _log(write: Callable[..., None], text: str, fields: Mapping[str, Any]) -> None:
     write("{log_text}", event="audit", log_text=text, **fields)
+
+
+def _short(why: str) -> str:
+    return why if len(why) <= LONGEST_WHY else f"{why[:LONGEST_WHY]}…"
 
 
 def _named(found: Found) -> dict[str, str]:

@@ -35,7 +35,7 @@ class State(msgspec.Struct, forbid_unknown_fields=True):
 class Remove(msgspec.Struct, forbid_unknown_fields=True):
     """The body of `remove`: a seat's number."""
 
-    seat: Annotated[int, Meta(ge=1)]
+    seat: Annotated[int, Meta(ge=1, le=2**53 - 1)]
 
 
 class Activate(msgspec.Struct, forbid_unknown_fields=True):
@@ -48,7 +48,7 @@ class Page(msgspec.Struct, forbid_unknown_fields=True):
     """The query of `usage`, as in protocol.md."""
 
     feature: str | None = None
-    after: Annotated[int, Meta(ge=0)] = 0
+    after: Annotated[int, Meta(ge=0, le=2**53 - 1)] = 0
     limit: Annotated[int, Meta(ge=1, le=MOST_HOLDERS)] = 200
     holders: bool = True
 

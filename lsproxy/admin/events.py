@@ -7,6 +7,8 @@ from typing import Final
 
 import msgspec
 
+from lsproxy.oneline import one_line
+
 MOST_KEPT: Final = 1000
 
 
@@ -32,10 +34,10 @@ class Events:
         self._followers: list[Callable[[Event], None]] = []
 
     def tell(self, event: str, pool: str | None, message: str, details: dict[str, object]) -> None:
-        """It happened, now."""
+        """It happened, now. What servers call themselves, which is anything, may be in `message`."""
         self._number += 1
         time = datetime.fromtimestamp(self._wall(), UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
-        happened = Event(f"{self._instance}-{self._number}", time, event, pool, message, details)
+        happened = Event(f"{self._instance}-{self._number}", time, event, pool, one_line(message), details)
         self._kept.append(happened)
         for follower in list(self._followers):
             follower(happened)

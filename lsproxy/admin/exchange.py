@@ -1,6 +1,6 @@
 """What is asked of the admin API and what it answers, without HTTP's machinery."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -86,6 +86,8 @@ class Stream(msgspec.Struct, frozen=True, kw_only=True):
 
     after: str | None
     is_followed: bool
+    permit: Callable[[], Awaitable[object]]
+    """Asked again and again while it is followed; raises RefusedError once the listener may hear no more."""
 
 
 class RefusedError(Exception):

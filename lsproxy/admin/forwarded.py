@@ -11,7 +11,7 @@ login page.
 """
 
 from collections.abc import Mapping
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 
 import msgspec
 
@@ -37,7 +37,7 @@ def seen(source: str, headers: Mapping[str, str], *, is_private: bool) -> Seen:
     """The request of the address `source` with `headers` in lower case; `is_private`: it came over TLS."""
     host = headers.get("host", "")
     scheme = "https" if is_private else "http"
-    if not _is_loopback(source):
+    if not is_loopback(source):
         return Seen(source, None, f"{scheme}://{host}", is_private)
     scheme = _last(headers.get("x-forwarded-proto", "")).lower() or scheme
     host = _last(headers.get("x-forwarded-host", "")) or host
@@ -52,12 +52,15 @@ def _last(values: str) -> str:
 
 def _address(text: str) -> str | None:
     try:
-        return str(ip_address(text))
+        address = ip_address(text)
     except ValueError:
         return None
+    # A scope is any text, and says nothing on another machine.
+    return None if isinstance(address, IPv6Address) and address.scope_id is not None else str(address)
 
 
-def _is_loopback(source: str) -> bool:
+def is_loopback(source: str) -> bool:
+    """Whether the address `source` is one of this machine alone."""
     try:
         return ip_address(source).is_loopback
     except ValueError:

@@ -8,6 +8,7 @@ the number of connections. There is no access log: a query may hold a login code
 import pwd
 import socket
 import struct
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, cast
 from urllib.parse import parse_qsl
@@ -20,14 +21,18 @@ from twisted.python.failure import Failure
 from twisted.web import http
 
 from lsproxy.admin.events import Events
-from lsproxy.admin.exchange import FAULT, TOO_LARGE, Asked, Peer, Reply, Stream, refusal
-from lsproxy.admin.forwarded import seen
+from lsproxy.admin.exchange import BAD_REQUEST, FAULT, TOO_LARGE, Asked, Peer, Reply, Stream, refusal
+from lsproxy.admin.forwarded import is_loopback, seen
+from lsproxy.admin.limits import most_bytes
 from lsproxy.admin.stream import EventStream
+from lsproxy.admin.throttle import network
 
-MOST_BYTES: Final = 1024 * 1024 + 1024
 REQUEST_SECONDS: Final = 20.0
 IDLE_SECONDS: Final = 60.0
 MOST_CONNECTIONS: Final = 256
+MOST_OF_ONE: Final = 32
+MOST_CHUNKS: Final = 4096
+MOST_AT_ONCE: Final = 8
 
 HEADERS: Final = {
     "Cache-Control": "no-store",
@@ -56,18 +61,27 @@ class Site(ServerFactory):
         self.answer = answer
         self.events = events
         self._channels: set[Channel] = set()
+        self._sources: Counter[str | None] = Counter()
 
-    def buildProtocol(self, addr: IAddress) -> "Channel | None":  # type: ignore[override] # noqa: ARG002 - Twisted's
+    def buildProtocol(self, addr: IAddress | None) -> "Channel | None":
         """Twisted: a connection; None where there are too many."""
-        return Channel(self) if len(self._channels) < MOST_CONNECTIONS else None
+        # A reverse proxy on this machine speaks for many.
+        host = getattr(addr, "host", None)
+        source = None if host is None or is_loopback(host) else network(host)
+        is_full = len(self._channels) >= MOST_CONNECTIONS or self._sources[source] >= MOST_OF_ONE
+        return None if is_full else Channel(self, source)
 
     def joined(self, channel: "Channel") -> None:
         """A connection is open."""
         self._channels.add(channel)
+        if channel.source is not None:
+            self._sources[channel.source] += 1
 
     def left(self, channel: "Channel") -> None:
         """It is gone."""
         self._channels.discard(channel)
+        if channel.source is not None:
+            self._sources -= Counter([channel.source])
 
     def log(self, request: http.Request) -> None:
         """Twisted: a request is done."""
@@ -79,21 +93,49 @@ class Site(ServerFactory):
 
 
 class Channel(_HTTPChannel):  # type: ignore[misc] # see _HTTPChannel
-    """One connection."""
+    """One connection, from `source`, None where that is not counted."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, source: str | None) -> None:
         super().__init__()
+        self.source = source
         self.factory = site
         self.timeOut = IDLE_SECONDS
         self.callLater = site.reactor.callLater
         self.requestFactory = self._begin
         self._waiting: IDelayedCall | None = None
+        self._is_refused = False
+        self._at_once = 0
 
     def connectionMade(self) -> None:
         """Twisted: connected."""
         super().connectionMade()
         self.factory.joined(self)
         self._wait()
+
+    def rawDataReceived(self, data: bytes) -> None:
+        """Twisted: a part of a body, or of the next request."""
+        if self._is_refused:
+            return
+        try:
+            super().rawDataReceived(data)
+        except _BodyRefusedError:
+            self._is_refused = True
+
+    def has_its_turn(self) -> bool:
+        """Whether a request may be answered now: of many that came at once, others have their turn in between."""
+        if self._at_once == 0:
+            self.callLater(0, self._next_turn)
+        self._at_once += 1
+        return self._at_once <= MOST_AT_ONCE
+
+    def _next_turn(self) -> None:
+        self._at_once = 0
+
+    @property
+    def most_bytes(self) -> int:
+        """How large the body of the request may be whose headers were read."""
+        # The request itself learns these only when it is whole.
+        return most_bytes(self._command.decode("latin-1"), self._path.decode("latin-1").partition("?")[0])
 
     def requestDone(self, request: Any) -> None:
         """Twisted: answered."""
@@ -131,6 +173,10 @@ class Channel(_HTTPChannel):  # type: ignore[misc] # see _HTTPChannel
             self._waiting = None
 
 
+class _BodyRefusedError(Exception):
+    """Nothing more of a body is read."""
+
+
 class Request(_HTTPRequest):  # type: ignore[misc] # see _HTTPRequest
     """One request, with its limits, and the reply to it."""
 
@@ -138,33 +184,54 @@ class Request(_HTTPRequest):  # type: ignore[misc] # see _HTTPRequest
         super().__init__(channel, parsePOSTFormSubmission=False)
         self._site = site
         self._is_refused = False
+        self._most_bytes = 0
+        self._chunks = 0
+        self._turn: IDelayedCall | None = None
         self._limit: IDelayedCall | None = site.reactor.callLater(REQUEST_SECONDS, self._time_is_up)
 
     def gotLength(self, length: int | None) -> None:
         """Twisted: the headers are read."""
-        super().gotLength(min(length or 0, MOST_BYTES))
-        if length is not None and length > MOST_BYTES:
+        self._most_bytes = self.channel.most_bytes
+        super().gotLength(min(length or 0, self._most_bytes))
+        if length is not None and length > self._most_bytes:
             self._refuse()
 
     def handleContentChunk(self, data: bytes) -> None:
-        """Twisted: a part of the body."""
-        if not self._is_refused and self.content.tell() + len(data) > MOST_BYTES:
+        """Twisted: a part of the body. Raises what ends the reading of it."""
+        self._chunks += 1
+        if not self._is_refused and (self.content.tell() + len(data) > self._most_bytes or self._chunks > MOST_CHUNKS):
             self._refuse()
-        if not self._is_refused:
-            super().handleContentChunk(data)
+        if self._is_refused:
+            raise _BodyRefusedError
+        super().handleContentChunk(data)
 
     def process(self) -> None:
         """Twisted: the request is whole."""
         self._unlimit()
         if self._is_refused:
             return
-        coroutine = self._site.answer(self._asked())
+        try:
+            asked = self._asked()
+        except ValueError as problem:
+            self._respond(refusal(BAD_REQUEST, "bad_request", f"the query cannot be taken: {problem}"))
+            return
+        if self.channel.has_its_turn():
+            self._answer(asked)
+        else:
+            self._turn = self._site.reactor.callLater(0, self._answer, asked)
+
+    def _answer(self, asked: Asked) -> None:
+        self._turn = None
+        coroutine = self._site.answer(asked)
         answering = Deferred.fromCoroutine(cast("Any", coroutine))
         answering.addCallback(self._respond).addErrback(self._failed)
 
     def connectionLost(self, reason: Failure) -> None:
         """Twisted: the client is gone."""
         self._unlimit()
+        if self._turn is not None:
+            self._turn.cancel()
+            self._turn = None
         super().connectionLost(reason)
 
     def _asked(self) -> Asked:
@@ -219,7 +286,9 @@ class Request(_HTTPRequest):  # type: ignore[misc] # see _HTTPRequest
         """The rest of the body is not waited for, so the connection cannot go on."""
         self._is_refused = True
         self._unlimit()
-        body = refusal(TOO_LARGE, "too_large", f"a request is at most {MOST_BYTES} bytes").body
+        body = refusal(
+            TOO_LARGE, "too_large", f"a body is at most {self._most_bytes} bytes here, in at most {MOST_CHUNKS} parts"
+        ).body
         head = f"HTTP/1.1 413 Too Large\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
         self.channel.write(f"{head}Connection: close\r\n\r\n".encode() + body)
         self.channel.loseConnection()

@@ -20,28 +20,30 @@ from lsproxy.config.tokens import Role
 CODE_SECONDS: Final = 600.0
 RENEWED_SECONDS: Final = 300.0
 COOKIE_SECONDS: Final = 12 * 3600.0
-MOST_COOKIES: Final = 256
+MOST_COOKIES: Final = 32  # of one name, so that nobody logs others out
 COOKIE: Final = "lsproxy_panel"
 
 
 class Code(msgspec.Struct, frozen=True):
-    """A code that counts once, until `until`; `name` is for whom."""
+    """A code that counts once, until `until`; `name` is for whom, `tokens` as of a Visit."""
 
     text: str
     name: str
     until: float
+    tokens: Version | None
 
 
 class Visit(msgspec.Struct, frozen=True):
     """
     Whose cookie it is, with which role, and until when it counts. `tokens` is the version of tokens.yaml where a token
-    was given for it, so that a token that is taken out takes its cookies along.
+    was given for it, or for the link that was followed, so that a token that is taken out takes its cookies along; None
+    where the unix socket needed none.
     """
 
     name: str
     role: Role
     until: float
-    tokens: Version
+    tokens: Version | None
 
 
 class Logins:
@@ -53,33 +55,37 @@ class Logins:
         self._code: Code | None = None
         self._visits: dict[bytes, Visit] = {}
 
-    def code(self, name: str) -> str:
+    def code(self, name: str, tokens: Version | None = None) -> str:
         """A code for a link; the same again as long as nobody used it and it is not about to end."""
         now = self._seconds()
-        if self._code is None or self._code.name != name or self._code.until - now < RENEWED_SECONDS:
-            self._code = Code(self._secret(), name, now + CODE_SECONDS)
-        return self._code.text
+        kept = self._code
+        if kept is None or (kept.name, kept.tokens) != (name, tokens) or kept.until - now < RENEWED_SECONDS:
+            kept = self._code = Code(self._secret(), name, now + CODE_SECONDS, tokens)
+        return kept.text
 
-    def use(self, code: str) -> tuple[str, str] | None:
+    def use(self, code: str, tokens: Version) -> tuple[str, str] | None:
         """
-        A cookie for the code, which has then been used, and for whom; None if it is none. It is an operator's: nobody
-        else is given a code.
+        A cookie for the code, which has then been used, and for whom; None if it is none, or came of a token of another
+        version of tokens.yaml than `tokens`, that of now. It is an operator's: nobody else is given a code.
         """
         now = self._seconds()
         kept = self._code
         if kept is None or kept.until <= now or _digest(kept.text) != _digest(code):
             return None
         self._code = None
-        return self.welcome(kept.name, "operator"), kept.name
+        if kept.tokens not in {None, tokens}:
+            return None
+        return self.welcome(kept.name, "operator", kept.tokens), kept.name
 
-    def welcome(self, name: str, role: Role, tokens: Version = None) -> str:
-        """A new cookie for `name`, who gave a token of that version of tokens.yaml, or followed a link."""
+    def welcome(self, name: str, role: Role, tokens: Version | None = None) -> str:
+        """A new cookie for `name`; `tokens` as of a Visit. The oldest of too many of that name count no more."""
         now = self._seconds()
-        visits = [(key, visit) for key, visit in self._visits.items() if visit.until > now]
+        visits = {key: visit for key, visit in self._visits.items() if visit.until > now}
+        own = [key for key, visit in visits.items() if visit.name == name]
+        for oldest in own[: -(MOST_COOKIES - 1)]:
+            del visits[oldest]
         cookie = self._secret()
-        self._visits = dict(
-            [*visits[-(MOST_COOKIES - 1) :], (_digest(cookie), Visit(name, role, now + COOKIE_SECONDS, tokens))]
-        )
+        self._visits = {**visits, _digest(cookie): Visit(name, role, now + COOKIE_SECONDS, tokens)}
         return cookie
 
     def visit(self, cookie: str) -> Visit | None:

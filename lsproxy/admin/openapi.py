@@ -67,7 +67,7 @@ _EVENT_SCHEMA: Final = {
     "required": ["id", "event", "data"],
 }
 _REFUSALS: Final = {
-    BAD_REQUEST: "The body or the query cannot be taken; the sentence says what is wrong.",
+    BAD_REQUEST: "The body, the query or the request cannot be taken; the sentence says what is wrong.",
     UNAUTHORIZED: "A token is needed, or this one is none.",
     FORBIDDEN: "The token is a viewer's, and this needs an operator's.",
     NOT_FOUND: "There is no such pool or backend.",
@@ -159,13 +159,12 @@ def _operation(route: Route, components: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _refusals(route: Route, about: _About) -> Iterator[int]:
+    yield BAD_REQUEST
     if route.need == "nobody":
         return
     yield from (UNAUTHORIZED, MISDIRECTED, TOO_MANY, FAULT)
     if route.need == "operator":
         yield FORBIDDEN
-    if about.body is not None or about.query is not None:
-        yield BAD_REQUEST
     if about.body is not None:
         yield TOO_LARGE
     if "{" in route.pattern or about.query is Past:

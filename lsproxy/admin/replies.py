@@ -13,9 +13,13 @@ class Alive(msgspec.Struct, frozen=True):
 
 
 class Pools(msgspec.Struct, frozen=True):
-    """The reply to `pools`: all of them, in the order of the configuration."""
+    """
+    The reply to `pools`: all of them, in the order of the configuration; `remarks` are sentences on what is not as it
+    should be with lsproxy itself.
+    """
 
     pools: list[PoolSnapshot]
+    remarks: list[str] = []
 
 
 class UsagePage(msgspec.Struct, frozen=True):
@@ -33,12 +37,16 @@ class Switched(msgspec.Struct, frozen=True):
 
 
 class StateSet(msgspec.Struct, frozen=True):
-    """The reply to `state`; `serving` is null while the next one takes over, and where nobody can."""
+    """
+    The reply to `state`; `serving` is null while the next one takes over, and where nobody can. `warning` says why
+    the state would be forgotten at a restart, null where it is kept.
+    """
 
     pool: str
     backend: str
     state: str
     serving: str | None
+    warning: str | None = None
 
 
 class Removed(msgspec.Struct, frozen=True):

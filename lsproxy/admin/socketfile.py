@@ -3,8 +3,8 @@ Where do commands on this host find the daemon: a unix socket that its owner and
 
 A socket file that nobody listens on was left by a daemon that was killed, and
 is replaced; one that somebody listens on is a daemon that runs. One that the
-service manager made is used as it is: its mode is the manager's, and it outlives
-this process.
+service manager made is used as it is, unless everybody may use it: its mode is
+the manager's, and it outlives this process.
 """
 
 import errno
@@ -26,6 +26,7 @@ from lsproxy.errors import LsproxyError
 from lsproxy.net.reactor import BoottimeReactor
 
 MODE: Final = 0o660
+_OTHERS: Final = 0o007
 REST_SECONDS: Final = 0.1
 _LONGEST_PATH: Final = 107  # sockaddr_un, without its final zero
 
@@ -39,6 +40,7 @@ def listen(
 ) -> IListeningPort:
     """Listen at `path`, or on the socket `passed` that is bound to it. Raises SocketFileError."""
     if passed is not None:
+        _refuse_open_to_all(passed, path)
         ready = _PassedPort(reactor, passed, factory)
         ready.startListening()
         return ready
@@ -111,6 +113,21 @@ class _PassedPort:
 
     def logPrefix(self) -> str:
         return "admin socket"
+
+
+def _refuse_open_to_all(passed: socket.socket, path: Path) -> None:
+    """Whoever may connect is an operator."""
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+    except OSError as error:
+        passed.close()
+        raise _unusable(path, error) from error
+    if mode & _OTHERS:
+        passed.close()
+        raise SocketFileError(
+            f"{path}, which the service manager passes, is open to everybody (mode {mode:04o}): write"
+            " SocketMode=0660 and SocketGroup=lsproxy in the .socket unit"
+        )
 
 
 def _unusable(path: Path, error: OSError) -> SocketFileError:

@@ -3,6 +3,7 @@ How do events reach one who listens (server-sent events)?
 
 What happens while the listener does not read is kept for it, up to MOST_UNREAD
 events; then it is dropped, and comes back with the id of the last one it saw.
+Every KEEPALIVE_SECONDS it is asked whether it still may listen.
 """
 
 from collections import deque
@@ -10,15 +11,20 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from lsproxy.admin.events import Event, Events
-from lsproxy.admin.exchange import Stream
+from lsproxy.admin.exchange import RefusedError, Stream
+from lsproxy.errors import LsproxyError
 
 MOST_UNREAD: Final = 256
 KEEPALIVE_SECONDS: Final = 15.0
+
+log = Logger()
 
 
 @implementer(IPushProducer)
@@ -34,6 +40,7 @@ class EventStream:
         self._is_paused = False
         self._unfollow: Callable[[], None] | None = None
         self._keepalive: IDelayedCall | None = None
+        self._permitting: Deferred[None] | None = None
 
     def start(self) -> None:
         """Write what was kept, then what happens."""
@@ -75,9 +82,24 @@ class EventStream:
         self._keepalive = self._reactor.callLater(KEEPALIVE_SECONDS, self._keep_alive)
 
     def _keep_alive(self) -> None:
+        self._keepalive = None
+        self._permitting = Deferred.fromCoroutine(self._permit())
+        self._permitting.addErrback(self._end)
+
+    async def _permit(self) -> None:
+        """Tokens are taken out, logins end: who may not hear more is asked for a token anew."""
+        await self._stream.permit()
         if not self._is_paused:
             self._request.write(b": still here\n\n")
         self._keep_alive_later()
+
+    def _end(self, why: Failure) -> None:
+        if why.check(CancelledError):
+            return
+        if not why.check(RefusedError, LsproxyError):
+            log.failure("who listens to events could not be checked", why)
+        self._request.unregisterProducer()
+        self._request.finish()
 
     def _over(self, _how: Failure | None) -> None:
         if self._unfollow is not None:
@@ -86,6 +108,8 @@ class EventStream:
         if self._keepalive is not None:
             self._keepalive.cancel()
             self._keepalive = None
+        if self._permitting is not None:
+            self._permitting.cancel()
 
 
 def _written(event: Event) -> bytes:

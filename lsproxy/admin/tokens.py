@@ -25,8 +25,10 @@ MOST_WAITING: Final = 32
 MOST_REMEMBERED: Final = 256
 LONGEST_TOKEN: Final = 512
 
-Version = tuple[int, int, int] | None
-"""What tells one state of the file from another; None where there is none."""
+Version = tuple[int, int, int]
+"""What tells one state of the file from another."""
+
+_NO_FILE: Final = (0, 0, 0)
 
 
 class TokenBook:
@@ -37,7 +39,7 @@ class TokenBook:
         self._pool = pool
         self.path = path
         self._key = key
-        self._version: Version = None
+        self._version: Version = _NO_FILE
         self._verified: dict[bytes, Token] = {}
         self._turns = DeferredSemaphore(AT_ONCE)
 
@@ -93,5 +95,5 @@ def _version(path: Path) -> Version:
     try:
         status = path.stat()
     except OSError:
-        return None
+        return _NO_FILE
     return (status.st_ino, status.st_mtime_ns, status.st_mode)

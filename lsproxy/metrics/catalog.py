@@ -18,6 +18,7 @@ CATALOG: Final = (
     Named("lsproxy_pool_waiting", "gauge", "Connected clients that wait for a server.", _POOL),
     Named("lsproxy_pool_standbys", "gauge", "Backends that could take over now from the one that serves.", _POOL),
     Named("lsproxy_pool_conflicts", "gauge", "Reasons not to trust who claims the pool's name.", _POOL),
+    Named("lsproxy_pool_state_saved", "gauge", "Whether a restart of lsproxy would know what was decided last.", _POOL),
     Named("lsproxy_pool_epoch", "gauge", "The highest epoch seen of the journal that is followed.", _POOL),
     Named(
         "lsproxy_switch_seconds",

@@ -32,6 +32,7 @@ def put_pool(page: Page, pool: Pool, picture: PoolSnapshot) -> None:
     standbys = sum(other != picture.serving and pool.why_not(other) is None for other in pool.backends)
     page.put("lsproxy_pool_standbys", standbys, name)
     page.put("lsproxy_pool_conflicts", len(picture.conflicts), name)
+    page.put("lsproxy_pool_state_saved", picture.unsaved is None, name)
     page.put_buckets("lsproxy_switch_seconds", pool.failovers, name, "failover")
     page.put_buckets("lsproxy_switch_seconds", pool.switchovers, name, "switchover")
     page.put("lsproxy_denials_total", pool.traffic.given_up, name, "no_backend")
@@ -83,7 +84,7 @@ def _put_backend(page: Page, pool: str, backend: BackendSnapshot, *, is_serving:
     page.put("lsproxy_backend_sessions", said.sessions, *where)
     page.put("lsproxy_backend_seats", said.seats, *where)
     if said.takeover is not None:
-        page.put("lsproxy_backend_takeover_remaining_seconds", said.takeover["remaining"], *where)
+        page.put("lsproxy_backend_takeover_remaining_seconds", said.takeover.remaining, *where)
 
 
 def _put_lag(page: Page, pool: SeatPool, picture: PoolSnapshot) -> None:
@@ -105,8 +106,9 @@ def _put_servers(page: Page, pool: SeatPool, picture: PoolSnapshot) -> None:
         master = "true" if backend.name == picture.serving else "false"
         is_up = backend.health == "up"
         page.put("flexlm_server_status", is_up, picture.pool, backend.name, master, port, RELEASE)
+    is_up = picture.serving is not None and picture.barrenness not in {"blocked", "isolated"}
     for vendor in pool.plan.config.vendor_keys:
-        page.put("flexlm_vendor_status", picture.serving is not None, picture.pool, vendor, RELEASE)
+        page.put("flexlm_vendor_status", is_up, picture.pool, vendor, RELEASE)
 
 
 def _held(feature: FeatureUsage) -> Counter[tuple[str, str]]:

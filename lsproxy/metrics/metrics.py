@@ -7,7 +7,7 @@ asked of the license servers then; one that does not answer in time is left out.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final, Protocol
 
 from twisted.internet.defer import Deferred, DeferredList, TimeoutError  # noqa: A004 - Twisted's name
@@ -71,8 +71,6 @@ class Metrics:
         page.put("lsproxy_build_info", 1, self._release)
         for pool in self._service.pools.values():
             put_pool(page, pool, pool.snapshot())
-        for name, features in seats.items():
-            put_seats(page, name, features)
         for name, tally in self._service.tallies.items():
             page.put("lsproxy_listener_connections", tally.connections, name)
             page.put("lsproxy_listener_accepted_total", tally.accepted, name)
@@ -82,8 +80,8 @@ class Metrics:
             page.put("lsproxy_events_total", count, pool_name, event)
         page.put("lsproxy_history_bytes", self._history.size)
         page.put("lsproxy_history_lost_samples_total", self._history.lost)
-        # Thousands of holders take tens of milliseconds, and clients do not wait for that.
-        return await deferToThreadPool(self._reactor, self._reactor.getThreadPool(), page.text)
+        # Thousands of features or holders take tens of milliseconds, and clients do not wait for that.
+        return await deferToThreadPool(self._reactor, self._reactor.getThreadPool(), _text, page, seats)
 
     def _count(self, event: Event) -> None:
         self._happened[event.pool or "", event.event] += 1
@@ -101,6 +99,12 @@ class Metrics:
         ]
         answers = await DeferredList([one.addErrback(_unanswered) for one in asked])
         return {name: found for name, (_, found) in zip(served, answers, strict=True) if found is not None}
+
+
+def _text(page: Page, seats: Mapping[str, Iterable[FeatureUsage]]) -> bytes:
+    for name, features in seats.items():
+        put_seats(page, name, features)
+    return page.text()
 
 
 async def _usage(operator: Operator) -> list[FeatureUsage]:

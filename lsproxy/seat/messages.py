@@ -7,6 +7,8 @@ ones, which are ignored. Replies are encoded from these structs.
 """
 
 import typing
+from collections.abc import Callable
+from datetime import date, datetime
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -18,11 +20,15 @@ HELLO_SECONDS: Final = 5.0
 SILENT_HEARTBEATS: Final = 3
 SESSION_PATTERN: Final = "^([0-9a-fA-F]{32})?$"
 VERSION_PATTERN: Final = r"^[0-9]{1,9}(\.[0-9]{1,9}){0,7}$"
+_FIRST_YEAR: Final = 1970
+_LAST_YEAR: Final = 9998
 
 Id = Annotated[int, Meta(ge=1, le=2**53 - 1)]
 Name = Annotated[str, Meta(min_length=1, max_length=256)]
 Text = Annotated[str, Meta(max_length=1024)]
 Seconds = Annotated[float, Meta(ge=0, le=31_536_000)]
+Span = Annotated[float, Meta(ge=0, le=1e10)]
+Number = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 DottedVersion = Annotated[str, Meta(pattern=VERSION_PATTERN)]
 
 
@@ -44,7 +50,7 @@ class Hello(msgspec.Struct, tag_field="op", tag="hello"):
     user: Annotated[str, Meta(max_length=256)] = ""
     host: Annotated[str, Meta(max_length=256)] = ""
     display: Text = ""
-    pid: int = 0
+    pid: Annotated[int, Meta(ge=-(2**31), le=2**53 - 1)] = 0
     app: Text = ""
     hostids: Annotated[list[Text], Meta(max_length=64)] = []
     token: Text | None = None
@@ -90,7 +96,7 @@ class Usage(msgspec.Struct, tag_field="op", tag="usage"):
 
     id: Id
     feature: Name | None = None
-    after: Annotated[int, Meta(ge=0)] = 0
+    after: Number = 0
     limit: Annotated[int, Meta(ge=1, le=1000)] = 200
     holders: bool = True
 
@@ -100,7 +106,7 @@ class Takeover(msgspec.Struct, tag_field="op", tag="takeover"):
 
     id: Id
     reason: Text = ""
-    after_epoch: Annotated[int, Meta(ge=0)] | None = None
+    after_epoch: Number | None = None
     force: bool = False
 
 
@@ -129,7 +135,7 @@ class Remove(msgspec.Struct, tag_field="op", tag="remove"):
     """Operator: take seat number `seat` back."""
 
     id: Id
-    seat: Annotated[int, Meta(ge=1)]
+    seat: Id
     reason: Text = "removed by an operator"
 
 
@@ -297,8 +303,8 @@ class RequestKeyReply(msgspec.Struct):
 
     id: int
     key: str
-    takeover: int
-    extension: int
+    takeover: Number
+    extension: Number
     ok: bool = True
 
 
@@ -306,8 +312,8 @@ class Unblocked(msgspec.Struct):
     """The reply to `activate`: the key granted `hours`; so many seconds are `remaining`."""
 
     id: int
-    hours: int
-    remaining: float
+    hours: Number
+    remaining: Span
     ok: bool = True
 
 
@@ -317,6 +323,40 @@ class MemberStatus(msgspec.Struct):
     backend: str
     address: str
     role: str
+
+
+class TakeoverStatus(msgspec.Struct, frozen=True):
+    """
+    The takeover limit that runs: of takeover `number`, which began at `since` (RFC 3339 UTC); seconds `spent` and
+    `remaining`.
+    """
+
+    number: Number
+    since: str
+    spent: Span
+    remaining: Span
+
+
+class PartnerStatus(msgspec.Struct, frozen=True):
+    """The other server of a pair. `address` is None where the license file names no port; `hostids` of a registered."""
+
+    name: str
+    address: str | None = None
+    hostids: list[str] | UnsetType = UNSET
+
+
+class RedundancyStatus(msgspec.Struct, frozen=True):
+    """
+    What a server is among those of its name; `priority` that of a triad's, `redundant` the one that a primary knows,
+    `fault` why it could not serve, "" if it could.
+    """
+
+    scheme: str = ""
+    role: str = ""
+    primary: PartnerStatus | None = None
+    redundant: PartnerStatus | UnsetType | None = UNSET
+    priority: Number | UnsetType = UNSET
+    fault: str | UnsetType = UNSET
 
 
 class StatusReply(msgspec.Struct):
@@ -329,36 +369,36 @@ class StatusReply(msgspec.Struct):
     server: str
     backend: str
     role: str
-    epoch: int
+    epoch: Number
     journal: str
     instance: str
-    revision: int
+    revision: Number
     license: str
     hostids: list[str]
-    redundancy: dict[str, Any]
+    redundancy: RedundancyStatus
     members: list[MemberStatus]
-    takeover: dict[str, Any] | None
-    sessions: int
-    seats: int
+    takeover: TakeoverStatus | None
+    sessions: Number
+    seats: Number
     now: str
-    uptime: float
+    uptime: Span
     release: str
     ok: bool = True
     notices: list[Notice] = []
-    heartbeat: float = 0.0
-    trust: float = 0.0
+    heartbeat: Span = 0.0
+    trust: Span = 0.0
 
 
 class HolderUsage(msgspec.Struct):
     """Who holds or waits for a seat. `since` RFC 3339 UTC; `version` the one asked for."""
 
-    seat: int
+    seat: Number
     user: str
     host: str
     display: str
-    pid: int
+    pid: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
     address: str
-    count: int
+    count: Number
     version: str
     since: str
     state: str
@@ -370,10 +410,10 @@ class FeatureUsage(msgspec.Struct):
     feature: str
     version: str
     vendor: str
-    issued: int
-    in_use: int
-    reserved: int
-    queued: int
+    issued: Number
+    in_use: Number
+    reserved: Number
+    queued: Number
     expires: str | None
     holders: list[HolderUsage] | UnsetType = UNSET
 
@@ -382,9 +422,36 @@ class UsageReply(msgspec.Struct):
     """The reply to `usage`; `next` is the `after` of the next page, None on the last."""
 
     id: int
-    next: int | None
+    next: Number | None
     features: list[FeatureUsage]
     ok: bool = True
+
+    @property
+    def fault(self) -> str | None:
+        """What is no date in it, for who decoded it and believes nobody; None if all are."""
+        for feature in self.features:
+            if feature.expires is not None and not _is(date.fromisoformat, feature.expires):
+                return f"{feature.feature[:64]!r} expires on {feature.expires[:64]!r}, which is no date"
+            for holder in () if feature.holders is UNSET else feature.holders:
+                if not _is(_moment, holder.since):
+                    return f"seat {holder.seat} is held since {holder.since[:64]!r}, which is no time"
+        return None
+
+
+def _moment(text: str) -> datetime:
+    """A time of which all zones can say which day it was."""
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None or not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
+        raise ValueError(text)
+    return moment
+
+
+def _is(kind: Callable[[str], object], text: str) -> bool:
+    try:
+        kind(text)
+    except (ValueError, OverflowError):
+        return False
+    return True
 
 
 # --- events -------------------------------------------------------------------

@@ -286,3 +286,19 @@ async def test_other_file(make, path, tmp_path):
     await log.close()
     assert path.read_text() + other.read_text() == LINE * 2
     assert other.exists()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_link_is_not_followed(path, make):
+    """Neither at the start nor when the file is opened anew: nothing is written to what it leads to."""
+    other = path.with_name("other")
+    other.write_text("mine")
+    line_file = make()
+    path.unlink()
+    path.symlink_to(other)
+    line_file.reopen()
+    line_file.write(BYTES)
+    await line_file.close()
+    assert other.read_text() == "mine"
+    with pytest.raises(LineFileError, match="symbolic link, name the file itself"):
+        make()

@@ -101,3 +101,12 @@ def test_a_daemon_that_does_not_start_says_so_in_its_form():
     assert first == "the port is taken"
     said = json.loads(second)
     assert (said["level"], said["event"], said["message"]) == ("error", "cannot_start", "the port is taken")
+
+
+def test_what_cannot_be_printed_does_not_reach_a_terminal():
+    """A server may call itself anything."""
+    name = "lic\x1b[31m\x00\u2028\u202e\x9b"
+    for text in (written("text", what=name), written("text", what="x", log_failure=Failure(ValueError(name)))):
+        assert all(line.isprintable() for line in text.split("\n"))
+    assert written("text", what=name).endswith("lic\ufffd[31m\ufffd\ufffd\ufffd\ufffd more\n")
+    assert json.loads(written("json", what=name))["message"] == "lic\ufffd[31m\ufffd\ufffd\ufffd\ufffd more"

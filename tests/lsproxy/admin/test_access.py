@@ -4,6 +4,7 @@ import pytest
 import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.task import Clock
+from twisted.logger import globalLogPublisher
 
 from lsproxy.admin.access import Access
 from lsproxy.admin.exchange import Asked, Peer, RefusedError
@@ -38,6 +39,20 @@ class Door:
         with pytest.raises(RefusedError) as refused:
             await self.admit(need, **asked)
         return refused.value.reply.status
+
+
+@pytest.fixture
+def lines():
+    """What the log says of guesses."""
+    said = []
+
+    def observe(event):
+        if event.get("event") == "guessing":
+            said.append(event["log_text"])
+
+    globalLogPublisher.addObserver(observe)
+    yield said
+    globalLogPublisher.removeObserver(observe)
 
 
 @pytest.fixture
@@ -82,14 +97,36 @@ async def test_the_cookie_reads_and_changes_nothing(door):
 
 @pytest_twisted.ensureDeferred
 async def test_a_token_that_is_taken_out_takes_its_cookies_along(door):
-    """A cookie of a link stays."""
+    """And those of links that were asked for by token; a link of the unix socket stays."""
     entry = await door.access.owner("of a viewer", "192.0.2.1")
     by_token = f"{COOKIE}={door.access.welcome(entry)}"
-    by_link = f"{COOKIE}={door.logins.use(door.logins.code('link'))[0]}"
+    caller = await door.admit("operator", authorization="Bearer of an operator")
+    by_link_of_token = f"{COOKIE}={door.access.follow(door.logins.code('ops', caller.tokens))[0]}"
+    unused = door.logins.code("ops", caller.tokens)
+    assert (await door.admit("viewer", cookie=by_link_of_token)).name == "ops"
     assert (await door.admit("viewer", cookie=by_token)).name == "eve"
     door.path.write_text("tokens: []\n")
     assert await door.refused("viewer", cookie=by_token) == 401
+    assert await door.refused("viewer", cookie=by_link_of_token) == 401
+    assert door.access.follow(unused) is None
+    by_link = f"{COOKIE}={door.access.follow(door.logins.code('link'))[0]}"
     assert (await door.admit("viewer", cookie=by_link)).name == "link"
+
+
+@pytest_twisted.ensureDeferred
+async def test_wrong_tokens_are_told_once_a_minute(door, lines):
+    """By where they came from; who has to wait is told of, too, and another source by itself."""
+    for _ in range(FREE + 2):
+        await door.refused("viewer", authorization="Bearer a guess")
+    assert lines == ["a wrong token came from 192.0.2.1"]
+    await door.refused("viewer", authorization="Bearer a guess", peer=Peer("192.0.2.2"))
+    assert lines[1:] == ["a wrong token came from 192.0.2.2"]
+    door.clock.advance(60.0)
+    await door.refused("viewer", authorization="Bearer a guess")
+    assert lines[2:] == ["a wrong token came from 192.0.2.1"]
+    for _ in range(3):
+        await door.refused("viewer", authorization="Bearer a guess")
+    assert len(lines) == 3
 
 
 @pytest.mark.parametrize("host", ["attacker.example", "attacker.example:27080", "", "127.0.0.1.attacker.example"])

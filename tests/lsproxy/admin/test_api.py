@@ -68,7 +68,8 @@ async def test_a_backend_is_set_by_an_operator_only(panel, audited):
     assert (await panel.ask("POST", path, {"state": "maint"}, role="viewer")).status == 403
     assert panel.pools["demo"].snapshot().backends[0].admin == "ready"
     answer = await panel.ask("POST", path, {"state": "maint"}, role="operator")
-    assert answer.content == {"pool": "demo", "backend": "lic-a", "state": "maint", "serving": None}
+    done = {"pool": "demo", "backend": "lic-a", "state": "maint", "serving": None, "warning": None}
+    assert answer.content == done
     assert panel.pools["demo"].snapshot().backends[0].admin == "maint"
     refused = "viewer is a viewer, this needs the token of an operator"
     assert audited == [
@@ -126,3 +127,27 @@ async def test_usage_takes_only_a_query_it_knows(panel):
     for query in ("limit=0", "after=x", "more=1", "limit=100000"):
         answer = await panel.ask("GET", f"/api/v1/pools/demo/usage?{query}", role="viewer")
         assert (answer.status, answer.content["error"]) == (400, "bad_request"), query
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_login_link_that_is_handed_out_is_audited(panel, audited):
+    """Whoever follows it is an operator."""
+    for _ in range(2):  # the same, as a window shows it
+        assert (await panel.ask("POST", "/api/v1/login-link", role="operator")).status == 200
+    assert audited == ["audit: operator (operator) from 127.0.0.1: login_link: done"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_number_without_end_is_400(panel, audited):
+    """It goes to no server, and not into the log."""
+    answer = await panel.ask("POST", "/api/v1/pools/demo/remove", '{"seat": 1e300}', role="operator")
+    assert answer.status == 400
+    assert all(len(line) < 300 for line in audited)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_refusal_is_not_audited_at_any_length(panel, audited):
+    """Its beginning says enough."""
+    panel.reload_problem = "x" * 20_000
+    assert (await panel.ask("POST", "/api/v1/reload", role="operator")).status == 409
+    assert len(audited[0]) < 1200

@@ -44,3 +44,10 @@ def test_a_follower_is_told_until_it_leaves():
     leave()
     told(events, 1)
     assert [event.id for event in heard] == ["abc-2", "abc-3"]
+
+
+def test_a_message_is_one_line():
+    """It comes to terminals, whoever wrote parts of it."""
+    events = Events("test", lambda: 0.0)
+    events.tell("unserved", "acme", "lic\x1b[31m\nis down", {})
+    assert [event.message for event in events.after(None)] == ["lic\ufffd[31m is down"]

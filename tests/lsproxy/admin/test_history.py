@@ -29,11 +29,11 @@ async def test_what_was_is_told(panel):
             "until": BEGIN + 3600,
             "pools": {
                 "demo": {
-                    "points": [{"time": BEGIN, "serving": "lic-a", "clients": 3, "waiting": 1}],
+                    "points": [{"time": BEGIN, "serving": "lic-a", "clients": 3, "waiting": 1, "unserved": 0}],
                     "seats": {
                         "cad": [{"time": BEGIN, "used_max": 4, "used_min": 4, "queued_max": 1, "issued": 10}],
                     },
-                    "health": {"lic-a": [{"since": BEGIN, "until": BEGIN + 60, "health": "up"}]},
+                    "health": {"lic-a": [{"since": BEGIN, "until": BEGIN + 60, "health": "up", "down": 0}]},
                 }
             },
         }

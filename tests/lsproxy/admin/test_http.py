@@ -1,16 +1,23 @@
 """Requests over real sockets: their limits, and answers that leave whatever happens."""
 
 import socket
+from collections import Counter
 
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
+from twisted.internet.address import IPv4Address
+from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock, deferLater
 from twisted.internet.testing import StringTransport
 from twisted.internet.threads import deferToThread
+from twisted.logger import globalLogPublisher
+from twisted.python.failure import Failure
 
 from lsproxy.admin.events import Events
-from lsproxy.admin.http import IDLE_SECONDS, MOST_BYTES, MOST_CONNECTIONS, Site
+from lsproxy.admin.exchange import said
+from lsproxy.admin.http import IDLE_SECONDS, MOST_AT_ONCE, MOST_CHUNKS, MOST_CONNECTIONS, MOST_OF_ONE, Site
+from lsproxy.admin.limits import MOST_LICENSE_BYTES, most_bytes
 
 
 def speak(port, *pieces, seconds=5):
@@ -56,12 +63,67 @@ async def test_a_body_of_a_megabyte_is_taken_and_no_more(panel):
     fitting = b"x" * 1024 * 1024
     assert (await panel.ask("PUT", "/api/v1/pools/demo/license", fitting, role="operator")).status == 409
     head = b"PUT /api/v1/pools/demo/license HTTP/1.1\r\nHost: localhost\r\n"
-    said = await deferToThread(speak, panel.port, head + b"Content-Length: %d\r\n\r\n" % (MOST_BYTES + 1))
+    said = await deferToThread(speak, panel.port, head + b"Content-Length: %d\r\n\r\n" % (2 * MOST_LICENSE_BYTES))
     assert said.startswith(b"HTTP/1.1 413 ")
     chunk = b"10000\r\n" + b"x" * 65536 + b"\r\n"
     said = await deferToThread(speak, panel.port, head + b"Transfer-Encoding: chunked\r\n\r\n", *[chunk] * 20)
     assert said == b"" or said.startswith(b"HTTP/1.1 413 ")
     assert (await panel.ask("GET", "/healthz")).status == 200
+
+
+@pytest_twisted.ensureDeferred
+async def test_other_bodies_are_small(panel):
+    """A megabyte for the license alone, 4 KiB for the login, which anybody may send."""
+    assert most_bytes("POST", "/login") == 4096
+    for method, path in (("POST", "/login"), ("POST", "/api/v1/reload"), ("GET", "/healthz"), ("POST", "/nothing")):
+        head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n".encode()
+        said = await deferToThread(speak, panel.port, head + b"Content-Length: 100000\r\n\r\n")
+        assert said.startswith(b"HTTP/1.1 413 "), path
+    for path in ("/pools/demo/license", "/api/v1/pools/demo/license"):
+        assert most_bytes("POST" if path.startswith("/pools") else "PUT", path) > MOST_LICENSE_BYTES
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_body_in_crumbs_is_not_read_to_its_end(panel):
+    """Each chunk takes time, however small."""
+    head = b"POST /api/v1/reload HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+    chunks = b"1\r\nx\r\n" * (MOST_CHUNKS + 1) + b"0\r\n\r\n"
+    next_one = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    said = await deferToThread(speak, panel.port, head + chunks + next_one)
+    assert said == b"" or (said.startswith(b"HTTP/1.1 413 ") and b'"ok"' not in said)
+    assert (await panel.ask("GET", "/healthz")).status == 200
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_query_of_too_many_fields_is_400(panel):
+    """And no fault: nothing of it comes into the log."""
+    faults = []
+    globalLogPublisher.addObserver(faults.append)
+    answer = await panel.ask("GET", "/healthz?" + "&" * 100)
+    globalLogPublisher.removeObserver(faults.append)
+    assert (answer.status, answer.content["error"]) == (400, "bad_request")
+    assert not [event for event in faults if "log_failure" in event]
+
+
+@pytest.mark.parametrize("host", ["192.0.2.7", "2001:db8::1"])
+def test_one_host_does_not_take_all_connections(host):
+    """Of a host on the network some, of this machine, where a proxy may be, more; those that end count no more."""
+    clock = Clock()
+    site = Site(clock, nobody, Events("test", clock.seconds))
+
+    def connect(host):
+        channel = site.buildProtocol(IPv4Address("TCP", host, 1))
+        if channel is not None:
+            channel.makeConnection(StringTransport())
+        return channel
+
+    channels = [connect(host) for _ in range(MOST_OF_ONE)]
+    assert connect(host) is None
+    assert connect("2001:db8::2" if ":" in host else host) is None
+    assert connect("192.0.2.8") is not None
+    assert all(connect("127.0.0.1") for _ in range(MOST_OF_ONE + 1))
+    channels[0].connectionLost(Failure(ConnectionDone()))
+    assert connect(host) is not None
 
 
 @pytest.mark.parametrize(
@@ -157,6 +219,31 @@ async def test_a_request_whose_end_is_in_doubt_is_not_carried_out(panel, smuggle
     said = await deferToThread(speak, panel.port, b"POST /api/v1/reload HTTP/1.1\r\nHost: localhost\r\n" + smuggled)
     assert said == b"" or said.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 501 "))
     assert seen == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_requests_that_came_at_once_do_not_hold_others_up(panel):
+    """Between one answer and the next there is time for everything else."""
+    turns, turn = [], 0
+
+    async def answer(_asked):
+        turns.append(turn)
+        return said({})
+
+    def ask():
+        request = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
+        with socket.create_connection(("127.0.0.1", panel.port), 5) as connection:
+            connection.sendall((request + b"\r\n") * 79 + request + b"Connection: close\r\n\r\n")
+            while connection.recv(65536):
+                pass
+
+    panel.api.answer = answer
+    asking = deferToThread(ask)
+    while not asking.called:
+        turn += 1
+        await deferLater(reactor, 0)
+    assert len(turns) == 80
+    assert max(Counter(turns).values()) <= 2 * MOST_AT_ONCE
 
 
 @pytest_twisted.ensureDeferred

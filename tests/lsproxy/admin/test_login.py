@@ -7,6 +7,8 @@ from twisted.internet.task import Clock
 
 from lsproxy.admin.login import CODE_SECONDS, COOKIE_SECONDS, MOST_COOKIES, RENEWED_SECONDS, Logins
 
+NOW = (1, 1, 1)
+
 
 @pytest.fixture
 def clock():
@@ -22,17 +24,17 @@ def logins(clock):
 def test_a_code_counts_once(logins):
     """The first to use it gets a cookie, the second nothing."""
     code = logins.code("ops")
-    cookie, name = logins.use(code)
+    cookie, name = logins.use(code, NOW)
     assert name == "ops"
     assert logins.visit(cookie).name == "ops"
-    assert logins.use(code) is None
+    assert logins.use(code, NOW) is None
 
 
 def test_a_code_is_the_same_until_it_is_used(logins):
     """Asked for again and again, as a window shows it, it stays; used, there is a new one."""
     code = logins.code("ops")
     assert logins.code("ops") == code
-    logins.use(code)
+    logins.use(code, NOW)
     assert logins.code("ops") != code
 
 
@@ -43,14 +45,14 @@ def test_a_code_ends(logins, clock):
     assert logins.code("ops") != code
     newest = logins.code("ops")
     clock.advance(CODE_SECONDS)
-    assert logins.use(newest) is None
+    assert logins.use(newest, NOW) is None
 
 
 def test_a_wrong_code_does_not_spend_the_right_one(logins):
     """Guessing takes nobody's link away."""
     code = logins.code("ops")
-    assert logins.use("a guess") is None
-    assert logins.use(code) is not None
+    assert logins.use("a guess", NOW) is None
+    assert logins.use(code, NOW) is not None
 
 
 def test_a_cookie_ends(logins, clock):
@@ -93,3 +95,25 @@ def test_forms_of_two_logins_differ(logins):
     assert len(tokens) == 2
     assert logins.form_token(first) in tokens
     assert not any(first in token for token in tokens)
+
+
+def test_a_code_and_its_cookie_end_with_the_tokens_that_they_came_from(logins):
+    """A link that was asked for by token counts while tokens.yaml is what it was; one of the unix socket longer."""
+    by_token = logins.code("ops", NOW)
+    assert logins.code("ops", (2, 2, 2)) != by_token
+    by_token = logins.code("ops", NOW)
+    assert logins.use(by_token, (2, 2, 2)) is None
+    assert logins.use(by_token, NOW) is None  # it was shown, and is spent
+    cookie, _ = logins.use(logins.code("ops", NOW), NOW)
+    assert logins.visit(cookie).tokens == NOW
+    cookie, _ = logins.use(logins.code("alice"), NOW)
+    assert logins.visit(cookie).tokens is None
+
+
+def test_nobody_logs_another_one_out(logins):
+    """Only the oldest logins of the same name make room."""
+    of_operator = logins.welcome("ops", "operator")
+    of_viewer = [logins.welcome("eve", "viewer") for _ in range(10 * MOST_COOKIES)]
+    assert logins.visit(of_operator) is not None
+    assert [logins.visit(cookie) is not None for cookie in of_viewer].count(True) == MOST_COOKIES
+    assert logins.visit(of_viewer[-1]) is not None

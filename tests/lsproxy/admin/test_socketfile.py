@@ -86,3 +86,32 @@ def test_a_folder_that_may_not_be_written_is_said(tmp_path):
         [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, timeout=30, check=False
     )
     assert "Permission denied" in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("mode", [0o666, 0o662, 0o777])
+def test_a_passed_socket_that_is_open_to_everybody_is_refused(tmp_path, mode):
+    """Whoever may connect is an operator, and 0666 is what a service manager makes where nothing is said."""
+    path = tmp_path / "admin.sock"
+    with socket.socket(socket.AF_UNIX) as passed:
+        passed.bind(str(path))
+        passed.listen()
+        path.chmod(mode)
+        copy = passed.dup()
+        with pytest.raises(SocketFileError, match=f"mode {mode:04o}.*SocketMode=0660 and SocketGroup=lsproxy"):
+            listen(reactor, path, ServerFactory(), copy)
+        assert copy.fileno() == -1
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_passed_socket_of_a_group_is_used(tmp_path):
+    """And one whose file is gone is not."""
+    path = tmp_path / "admin.sock"
+    with socket.socket(socket.AF_UNIX) as passed:
+        passed.bind(str(path))
+        passed.listen()
+        path.chmod(0o660)
+        port = listen(reactor, path, ServerFactory(), passed.dup())
+        await port.stopListening()
+        path.unlink()
+        with pytest.raises(SocketFileError):
+            listen(reactor, path, ServerFactory(), passed.dup())

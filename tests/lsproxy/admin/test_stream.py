@@ -12,7 +12,7 @@ from twisted.internet.task import Clock, deferLater
 from twisted.internet.threads import deferToThread
 
 from lsproxy.admin.events import Events
-from lsproxy.admin.exchange import Stream
+from lsproxy.admin.exchange import RefusedError, Stream
 from lsproxy.admin.stream import KEEPALIVE_SECONDS, MOST_UNREAD, EventStream
 from tests.lsproxy.admin.conftest import TOKENS
 
@@ -124,6 +124,12 @@ class Request:
     def registerProducer(self, _producer, streaming):
         assert streaming
 
+    def unregisterProducer(self):
+        self.has_producer = False
+
+    def finish(self):
+        self.ended.callback(None)
+
     def forceAbortClient(self):
         self.is_aborted = True
 
@@ -131,6 +137,10 @@ class Request:
     def messages(self):
         lines = self.written.split(b"\n")
         return [json.loads(line[6:])["message"] for line in lines if line.startswith(b"data: ")]
+
+
+async def allowed():
+    """Whoever listens may."""
 
 
 @pytest.fixture
@@ -142,7 +152,7 @@ def clock():
 def begun(clock):
     """Events, a request that follows them, and its stream."""
     events, request = Events("test", clock.seconds), Request()
-    stream = EventStream(clock, events, request, Stream(after=None, is_followed=True))
+    stream = EventStream(clock, events, request, Stream(after=None, is_followed=True, permit=allowed))
     stream.start()
     return events, request, stream
 
@@ -180,3 +190,50 @@ def test_silence_is_broken_now_and_then(begun, clock):
     assert request.written.count(b"still here") == 1
     request.ended.callback(None)
     assert not clock.getDelayedCalls()
+
+
+def test_who_may_hear_no_more_hears_no_more(clock):
+    """A token that was taken out ends the stream at the next keepalive, and nothing is left behind."""
+    events, request, is_known = Events("test", clock.seconds), Request(), True
+
+    async def permit():
+        if not is_known:
+            raise RefusedError(401, "unauthorized", "a token is needed")
+
+    EventStream(clock, events, request, Stream(after=None, is_followed=True, permit=permit)).start()
+    clock.advance(KEEPALIVE_SECONDS)
+    assert not request.ended.called
+    is_known = False
+    clock.advance(KEEPALIVE_SECONDS)
+    assert request.ended.called
+    assert not request.has_producer
+    assert not events._followers
+    assert not clock.getDelayedCalls()
+
+
+def test_a_listener_that_goes_while_it_is_asked_for_leaves_nothing_behind(clock):
+    """The answer comes to nobody."""
+    events, request, answer = Events("test", clock.seconds), Request(), Deferred()
+    EventStream(clock, events, request, Stream(after=None, is_followed=True, permit=lambda: answer)).start()
+    clock.advance(KEEPALIVE_SECONDS)
+    request.ended.callback(None)
+    assert not clock.getDelayedCalls()
+    assert b"still here" not in request.written
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_token_that_is_taken_out_ends_its_streams(panel, monkeypatch):
+    """So does the end of a login, by the same way."""
+    monkeypatch.setattr("lsproxy.admin.stream.KEEPALIVE_SECONDS", 0.1)
+    listener = await deferToThread(Listener, panel.port)
+    await deferLater(reactor, 0.3)
+    assert panel.events._followers
+    path = panel.demo.folder / "tokens.yaml"
+    kept = path.read_text()
+    try:
+        path.write_text("tokens: []\n")
+        await deferToThread(listener.answer.read)
+        assert not panel.events._followers
+    finally:
+        path.write_text(kept)
+        listener.close()

@@ -43,8 +43,8 @@ class Machine(Clock):
     def getThreadPool(self):
         return self
 
-    def callInThreadWithCallback(self, told, job):
-        told(True, job())
+    def callInThreadWithCallback(self, told, job, *given):
+        told(True, job(*given))
 
     def callFromThread(self, call, *arguments):
         call(*arguments)
