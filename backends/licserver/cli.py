@@ -75,7 +75,7 @@ def init(config: Path) -> None:
 
     Example: licserver init -c /etc/licserver/licserver.yaml
     """
-    from licserver.daemon import check_license, why_not_create  # noqa: PLC0415 slow to load
+    from licserver.checkup import check_license, why_not_create  # noqa: PLC0415 slow to load
     from licserver.journals import create_journal  # noqa: PLC0415 slow to load
 
     loaded = _load(config)
@@ -118,9 +118,8 @@ def check(config: Path) -> None:
 
     Example: licserver check -c /etc/licserver/licserver.yaml
     """
-    from licserver.checkup import check_files  # noqa: PLC0415 slow to load
+    from licserver.checkup import check_files, check_journal, check_license  # noqa: PLC0415 slow to load
     from licserver.config import shortcomings  # noqa: PLC0415 as above
-    from licserver.daemon import check_journal, check_license  # noqa: PLC0415 as above
 
     loaded = _load(config)
     problems = check_license(loaded) + check_files(loaded)
@@ -235,7 +234,7 @@ def accept(config: Path) -> None:
 
     Example: licserver journal accept -c /etc/licserver/licserver.yaml
     """
-    from licserver.daemon import accept_journal  # noqa: PLC0415 slow to load
+    from licserver.acceptance import accept_journal  # noqa: PLC0415 slow to load
 
     loaded = _load(config)
     problems = _run(loaded, accept_journal)

@@ -18,7 +18,6 @@ from twisted.python.failure import Failure
 
 from licserver.config import LicserverConfig, load_config
 from licserver.connection import Connections
-from licserver.core.scheme import Redundant
 from licserver.core.sessions import Terms
 from licserver.dialing import Dialing
 from licserver.entrance import Entrance
@@ -27,19 +26,16 @@ from licserver.journal.etcd_place import EtcdPlace
 from licserver.journal.interface import Journal, Member
 from licserver.journal.process import boot_id, this_process
 from licserver.journal.worker import Worker
-from licserver.journals import accept_copy, open_journal, raise_epoch, store_problems
-from licserver.licenses import LicenseRefused, Licenses
+from licserver.journals import open_journal
+from licserver.licenses import Licenses
+from licserver.ownlicenses import load_licenses
 from licserver.peer import Peers
 from licserver.redundancy import Outfit
 from licserver.reloading import Reloading
 from licserver.server import Identity, Server
 from licserver.state import SeenState
-from licserver.wanted import wanted_of
 from lsproxy import logs, systemd
 from lsproxy.errors import LsproxyError
-from lsproxy.license.hostid import Hostid, parse_hostid
-from lsproxy.license.keys import load_public_key
-from lsproxy.license.machine import machine_hostids
 from lsproxy.net.address import Address
 from lsproxy.net.descriptors import raise_descriptor_limit
 from lsproxy.net.passed import PassedSockets, passed_sockets
@@ -137,7 +133,6 @@ class Service:
             server_name=config.server_name,
             role=server.role(),
         )
-        systemd.notify("READY=1")
         self._standing.start()
 
     def _role(self) -> str:
@@ -184,7 +179,7 @@ class Service:
         self._connections = Connections(server)
         self._entrance = Entrance(self._reactor, self._passed, self._connections)
         self._reloading = Reloading(
-            self._reactor, self._path, config, server, peers, self._entrance, dialing, self._lines
+            self._reactor, self._path, config, server, peers, self._entrance, dialing, self._lines, self._standing
         )
         await self._entrance.open(config.listen)
         await self._reloading.start()
@@ -228,11 +223,7 @@ class Service:
     async def _reload(self) -> str:
         """Take the configuration file as it is now; what stands against it."""
         assert self._reloading is not None  # there is a server that is asked
-        systemd.notify(f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
-        try:
-            return await self._reloading.reload()
-        finally:
-            systemd.notify("READY=1")
+        return await self._reloading.reload()
 
     def _cannot_start(self, failure: Failure) -> None:
         self.status = 2
@@ -273,12 +264,6 @@ def _ask_at(config: LicserverConfig) -> Address:
     return Address(_ANY_ADDRESS[listen.host], listen.port)
 
 
-def load_licenses(config: LicserverConfig) -> Licenses:
-    """The license file of a configuration, with the vendors' keys and this host's hostids. Raises LsproxyError."""
-    keys = {vendor: load_public_key(path) for vendor, path in config.vendor_keys.items()}
-    return Licenses(config.license_file, keys, own_hostids(config), config.name, wanted_of(config))
-
-
 def _outfit(config: LicserverConfig) -> Outfit:
     is_file = isinstance(config.journal, Path)
     return Outfit(
@@ -289,71 +274,3 @@ def _outfit(config: LicserverConfig) -> Outfit:
         is_journal_here=is_file,
         vendor_keys={vendor: path.read_text() for vendor, path in config.vendor_keys.items()},
     )
-
-
-def own_hostids(config: LicserverConfig) -> tuple[Hostid, ...]:
-    """The machine's hostids and those declared beside them."""
-    declared = tuple(hostid if isinstance(hostid, Hostid) else parse_hostid(hostid) for hostid in config.hostids)
-    return (*machine_hostids(), *declared)
-
-
-def check_license(config: LicserverConfig) -> list[str]:
-    """What is wrong with the own license file, a sentence each; empty if this server may serve all of it."""
-    licenses = load_licenses(config)
-    try:
-        text = licenses.read()
-    except LicenseRefused as refused:
-        return [str(refused)]
-    problems = [str(problem) for problem in licenses.verify(text, str(config.license_file)).problems]
-    reason = licenses.why_not(text, str(config.license_file))
-    return [*problems, reason] if reason else problems
-
-
-def why_not_create(config: LicserverConfig) -> str:
-    """Why the journal is not to be created by this server, which may serve its license file; "" if it may be."""
-    licenses = load_licenses(config)
-    if isinstance(licenses.role(licenses.read(), str(config.license_file)), Redundant):
-        return (
-            f"{config.name} is the redundant server, and a journal is created by the primary: its takeover limit "
-            "stands in there; run `licserver init` on the primary's host"
-        )
-    return ""
-
-
-async def accept_journal(config: LicserverConfig, reactor: BoottimeReactor) -> list[str]:
-    """Go on from the journal as it is, whatever this server has seen before. What is wrong with it, a sentence each."""
-    try:
-        await accept_copy(config, reactor)
-        journal = await open_journal(config, reactor)
-        epoch = (await journal.claim()).epoch
-        await journal.close()
-        seen = _epoch_seen(config, journal.journal_id)
-        if epoch < seen:
-            await raise_epoch(config, reactor, seen)
-        SeenState.accept(config.state, config.server_name, journal.journal_id, max(epoch, seen))
-    except (LicserverError, LsproxyError) as problem:
-        return [str(problem)]
-    return []
-
-
-def _epoch_seen(config: LicserverConfig, journal_id: str) -> int:
-    try:
-        return SeenState(config.state, config.server_name).epoch_of(journal_id)
-    except LicserverError:
-        return 0  # a damaged state file knows nothing; accepting writes a new one
-
-
-async def check_journal(config: LicserverConfig, reactor: BoottimeReactor) -> list[str]:
-    """What is wrong with the journal and the store it is in, a sentence each."""
-    problems: list[str] = []
-    try:
-        problems += await store_problems(config, reactor, time.time)
-        journal = await open_journal(config, reactor)
-        claim = await journal.claim()
-        seen = SeenState(config.state, config.server_name)
-        reason = seen.check(journal.journal_id, claim.epoch, claim.newest_slot)
-        await journal.close()
-        problems += [reason] if reason else []
-    except (LicserverError, LsproxyError) as problem:
-        problems.append(str(problem))
-    return problems

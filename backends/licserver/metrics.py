@@ -5,11 +5,13 @@ Anybody who can reach the address: there are no users and no secrets in them. On
 """
 
 import math
+from collections.abc import Iterable
 from datetime import date
 from typing import TYPE_CHECKING, Final
 
 from twisted.internet.defer import maybeDeferred
 from twisted.internet.interfaces import IListeningPort
+from twisted.internet.threads import deferToThreadPool
 
 from licserver.core.usage import usage_reply
 from lsproxy.admin.events import Events
@@ -87,12 +89,15 @@ class MetricsPort:
             return refusal(NOT_FOUND, "not_found", f"there is nothing here but {PATH}")
         if asked.method not in {"GET", "HEAD"}:
             return refusal(WRONG_METHOD, "wrong_method", f"{PATH} takes GET", {"Allow": "GET, HEAD"})
-        return Reply(content_type=CONTENT_TYPE, body=text(self._server))
+        page, features = numbers(self._server)
+        # Thousands of features take tens of milliseconds, and clients do not wait for that.
+        body = await deferToThreadPool(self._reactor, self._reactor.getThreadPool(), text, page, features)
+        return Reply(content_type=CONTENT_TYPE, body=body)
 
 
-def text(server: "Server") -> bytes:
-    """The numbers of `server`, in Prometheus' text format."""
-    page = Page(CATALOG)
+def numbers(server: "Server") -> tuple[Page, list[FeatureUsage]]:
+    """The numbers of `server`, and those of its features that are not on the page yet."""
+    page, features = Page(CATALOG), list[FeatureUsage]()
     identity, desk, tenure = server.identity, server.desk, server.tenure
     ledger = desk.ledger
     page.put("licserver_build_info", 1, identity.release, identity.member.name)
@@ -103,7 +108,7 @@ def text(server: "Server") -> bytes:
     page.put("licserver_sessions", len(ledger.sessions))
     is_bound = bool(ledger.license_text) and not server.licenses.why_not(ledger.license_text, ledger.license_file)
     page.put("licserver_bound", is_bound)
-    page.put("licserver_name_conflict", bool(server.twin))
+    page.put("licserver_name_conflict", bool(server.membership.twin))
     page.put("licserver_journal_slot", server.slot)
     page.put("licserver_replay_lag_slots", server.lag)
     page.put_buckets("licserver_journal_append_seconds", server.appends)
@@ -112,11 +117,17 @@ def text(server: "Server") -> bytes:
         moment = server.moment()
         limit = server.redundancy.limit.shown(moment)
         if limit is not None:
-            page.put("licserver_takeover_remaining_seconds", limit["remaining"])
+            page.put("licserver_takeover_remaining_seconds", limit.remaining)
         usage = usage_reply(ledger, Usage(id=1, holders=False), moment.wall)
         assert isinstance(usage, UsageReply)  # no feature is named that could be unknown
-        for feature in usage.features:
-            _put_seats(page, feature)
+        features = usage.features
+    return page, features
+
+
+def text(page: Page, features: Iterable[FeatureUsage]) -> bytes:
+    """`page` with the numbers of `features`, in Prometheus' text format."""
+    for feature in features:
+        _put_seats(page, feature)
     return page.text()
 
 

@@ -124,7 +124,7 @@ class Operations:
         try:
             members = await server.journal.members().addTimeout(LOOK_SECONDS, self._reactor)
         except (JournalError, TimeoutError):
-            members = server.members
+            members = server.membership.members
         return {member.name: member.address for member, is_running in members if is_running}
 
     async def _pair_operation(
@@ -220,8 +220,13 @@ class Operations:
             server.licenses.check_new(own, str(server.licenses.path))
         except LicenseRefused as refused:
             return str(refused)
+        if server.role() == "standby":
+            return (
+                f"{server.licenses.path} differs from the license in force, and would replace it if"
+                f" {server.identity.member.name} were the first to start after all have stopped"
+            )
         return f"{server.licenses.path} differs from the license in force; `reread` puts it in force"
 
     def _notices(self) -> list[Notice]:
-        said = {"license": self._noted, "twin": self._server.twin}
+        said = {"license": self._noted, "twin": self._server.membership.twin}
         return [Notice(code, sentence) for code, sentence in said.items() if sentence]

@@ -18,9 +18,9 @@ def register(primary: str, token_file: Path, listen: str | None, config: Path) -
     Become the redundant server of a primary.
 
     FILE is written, with what the primary tells; one that is there is completed, and kept as FILE.old. A new server
-    is called as FILE is, without its suffix.
+    is called as FILE is, without its suffix. Its license is put beside the journal, where the service may replace it.
 
-    Example: licserver register --primary lic-a:27101 --token-file operator.token -c /etc/licserver/lic-b.yaml
+    Example: licserver register --primary 127.0.0.1:27101 --token-file operator.token -c /etc/licserver/lic-b.yaml
     """
     from licserver import registering  # noqa: PLC0415 slow to load
     from lsproxy.net.address import parse_address  # noqa: PLC0415 slow to load

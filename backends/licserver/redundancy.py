@@ -6,9 +6,10 @@ that is registered is redundant only as long as the journal says so: the primary
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final
+from typing import Final
 
 import msgspec
+from msgspec import UNSET
 from twisted.logger import Logger
 
 from licserver.core import events as ev
@@ -20,6 +21,7 @@ from licserver.journal.interface import Member
 from licserver.licenses import LicenseRefused, Licenses
 from lsproxy.license.activation import NONCE_BYTES
 from lsproxy.license.hostid import Hostid, parse_hostid
+from lsproxy.seat.messages import PartnerStatus, RedundancyStatus
 
 log = Logger()
 
@@ -135,41 +137,33 @@ class Redundancy:
         against = self._licenses.why_not(ledger.license_text, ledger.license_file) if ledger.license_text else ""
         return self.why_not_registered() or self.why_not_seen() or against
 
-    def shown(self) -> dict[str, Any]:
+    def shown(self) -> RedundancyStatus:
         """`redundancy` in the reply to `status`."""
         role, scheme = self.role, self._licenses.wanted.scheme
         match role:
             case Primary():
-                return {
-                    "scheme": scheme,
-                    "role": "primary",
-                    "primary": None,
-                    "redundant": self._redundant(),
-                    "fault": self.fault,
-                }
+                return RedundancyStatus(scheme, "primary", redundant=self._redundant(), fault=self.fault)
             case Redundant(primary=name, address=address):
-                primary: dict[str, Any] = {"name": name, "address": address}
                 registered = self._licenses.wanted.registered
-                if registered is not None:
-                    primary["hostids"] = [str(hostid) for hostid in registered.hostids]
-                return {"scheme": scheme, "role": "redundant", "primary": primary, "fault": self.fault}
+                hostids = UNSET if registered is None else [str(hostid) for hostid in registered.hostids]
+                primary = PartnerStatus(name, address, hostids)
+                return RedundancyStatus(scheme, "redundant", primary, fault=self.fault)
             case Misfit():
-                return {"scheme": scheme, "role": "none", "primary": None, "fault": self.fault}
+                return RedundancyStatus(scheme, "none", fault=self.fault)
             case TriadMember(priority):
-                member = {"role": "triad", "priority": priority}
-                return {"scheme": scheme, **member, "primary": None, "fault": self.fault}
+                return RedundancyStatus(scheme, "triad", priority=priority, fault=self.fault)
             case _:
-                return {"scheme": scheme, "role": scheme, "primary": None}
+                return RedundancyStatus(scheme, scheme)
 
-    def _redundant(self) -> dict[str, Any] | None:
+    def _redundant(self) -> PartnerStatus | None:
         ledger = self._desk.ledger
         if ledger.registered is not None:
-            return {"name": ledger.registered.name, "address": ledger.registered.address}
+            return PartnerStatus(ledger.registered.name, ledger.registered.address)
         servers = self._licenses.verify(ledger.license_text, ledger.license_file).license.servers
         if len(servers) != _PAIR:
             return None
         port = servers[1].port
-        return {"name": servers[1].host, "address": None if port is None else f"{servers[1].host}:{port}"}
+        return PartnerStatus(servers[1].host, None if port is None else f"{servers[1].host}:{port}")
 
 
 _PAIR: Final = 2

@@ -1,12 +1,14 @@
 """
 How does a server become the redundant server of a primary, and how does it stop being one?
 
-The primary is asked for all that its redundant server needs, and keeps the
-registration in the journal; the rest is a configuration file, in which
-what was written by hand stays. Nothing is registered that was not written, and nothing written that was not registered.
+The primary is asked for all that its redundant server needs, and keeps the registration in the journal; the rest is a
+configuration file, in which what was written by hand stays, and the license file beside the journal. Nothing is
+registered that was not written, and nothing written that was not registered.
 """
 
 import json
+import os
+import pwd
 import re
 import tempfile
 from collections.abc import Callable, Mapping
@@ -17,9 +19,9 @@ from typing import Any, Final
 import msgspec
 
 from licserver.config import LicserverConfig, ListenTls, load_config
-from licserver.daemon import load_licenses, own_hostids
 from licserver.errors import LicserverError
 from licserver.licenses import LicenseRefused
+from licserver.ownlicenses import load_licenses, own_hostids
 from licserver.remote import Unreachable, ask
 from lsproxy.config.relations import is_loopback, is_wildcard
 from lsproxy.license.machine import machine_hostids
@@ -76,6 +78,8 @@ def register(
     said = primary.ask(op="register", name=name, address=str(reached_at), hostids=_hostids(before))
     try:
         told = _told(said, address)
+        if before is None:
+            _refuse_unreadable(token_file, told)
         return _write(file, _settings(file, before, told, address, listen, token_file), told, before)
     except BaseException as problem:
         stood = said.get("before")
@@ -172,16 +176,47 @@ def _settings(
     if before is None:
         settings |= {
             "name": file.stem,
-            "license_file": f"{told.server}.lic",
+            "license_file": str(_license_file(file, told)),
             "token_file": str(token_file.resolve()),
         }
         settings["vendor_keys"] = {vendor: f"{vendor}.pub" for vendor in told.vendor_keys}
-        if told.journal.startswith("sqlite:"):
-            folder = Path(told.journal.removeprefix("sqlite://")).parent
+        if (folder := _journal_folder(told)) is not None:
             settings["state"] = str(folder / f"{file.stem}.state")
     if before is None or listen is not None:
         settings["listen"] = str(listen or DEFAULT_LISTEN)
     return {key: json.dumps(value) for key, value in settings.items()}
+
+
+def _journal_folder(told: Registration) -> Path | None:
+    """Where the servers of a journal in a file write; None for a journal elsewhere."""
+    if not told.journal.startswith("sqlite:"):
+        return None
+    return Path(told.journal.removeprefix("sqlite://")).parent
+
+
+def _license_file(file: Path, told: Registration) -> Path:
+    """Where a new server's license is put: `install` replaces it, which a service may do beside its journal only."""
+    return (_journal_folder(told) or file.resolve().parent) / f"{told.server}.lic"
+
+
+def _refuse_unreadable(token_file: Path, told: Registration) -> None:
+    """Root reads every token: the server, which runs as the owner of the journal's folder, is to read it too."""
+    folder = _journal_folder(told)
+    if os.geteuid() != 0 or folder is None:
+        return
+    owner, service = token_file.stat().st_uid, folder.stat().st_uid
+    if owner != service:
+        raise NotRegistered(
+            f"{token_file} belongs to {_user(owner)}, and the server runs as {_user(service)}, the owner of {folder}:"
+            f" name a copy of the token that is {_user(service)}'s, mode 0600"
+        )
+
+
+def _user(number: int) -> str:
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return str(number)
 
 
 def _write(
@@ -192,10 +227,10 @@ def _write(
     try:
         if before is None:
             file.parent.mkdir(parents=True, exist_ok=True)
-            needed = {f"{told.server}.lic": told.license}
-            needed |= {f"{vendor}.pub": key for vendor, key in told.vendor_keys.items()}
-            for name, content in needed.items():
-                _place(file.parent / name, content, placed)
+            needed = {_license_file(file, told): told.license}
+            needed |= {file.parent / f"{vendor}.pub": key for vendor, key in told.vendor_keys.items()}
+            for path, content in needed.items():
+                _place(path, content, placed)
             text = f"# Redundant server of {told.backend}, written by `licserver register`.\n"
         else:
             text = file.read_text()
@@ -247,10 +282,14 @@ def _place(path: Path, text: str, placed: list[Path]) -> None:
 
 
 def _replace(path: Path, text: str) -> None:
+    """Made by root, it is the former file's owner's, or else the folder's."""
     try:
         with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False) as draft:
             draft.write(text)
         Path(draft.name).chmod(path.stat().st_mode & 0o777 if path.exists() else 0o644)
+        if os.geteuid() == 0:
+            former = (path if path.exists() else path.parent).stat()
+            os.chown(draft.name, former.st_uid, former.st_gid)
         Path(draft.name).replace(path)
     except OSError as problem:
         raise NotRegistered(f"{path} cannot be written: {problem.strerror}") from problem

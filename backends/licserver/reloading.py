@@ -26,7 +26,7 @@ from licserver.peer import Peers
 from licserver.redundancy import Outfit
 from licserver.server import Server
 from licserver.wanted import wanted_of
-from lsproxy import logs
+from lsproxy import logs, systemd
 from lsproxy.errors import LsproxyError
 from lsproxy.license.keys import load_public_key
 from lsproxy.net.reactor import BoottimeReactor
@@ -38,7 +38,8 @@ log = Logger()
 
 class Reloading:
     """
-    See the module. `path` is the file, `config` what was read from it when the server started; `lines` write the log.
+    See the module. `path` is the file, `config` what was read from it when the server started; `lines` write the log,
+    the service manager hears of a reload by `standing`.
 
     Raises LsproxyError if the debug log cannot be opened or the token cannot be read.
     """
@@ -53,6 +54,7 @@ class Reloading:
         entrance: Entrance,
         dialing: Dialing,
         lines: logs.Lines,
+        standing: systemd.Standing,
     ) -> None:
         self._reactor = reactor
         self._path = path
@@ -62,6 +64,7 @@ class Reloading:
         self._entrance = entrance
         self._dialing = dialing
         self._lines = lines
+        self._standing = standing
         self._token = _token(config)
         self._debug_log = self._open_debug_log(config)
         self._metrics: MetricsPort | None = None
@@ -91,16 +94,17 @@ class Reloading:
 
     async def _reload(self) -> str:
         old = self._config
-        if self._debug_log is not None:
-            self._debug_log.reopen()
-        try:
-            config = load_config(self._path)
-            refuse_fixed(self._path, old, config)
-            await self._change(config)
-        except (LicserverError, LsproxyError) as problem:
-            sentence = f"{self._path} was not taken, the old configuration goes on: {problem}"
-            log.error("{log_sentence}", event="reload_refused", log_sentence=sentence)
-            return sentence
+        with self._standing.reloading():
+            if self._debug_log is not None:
+                self._debug_log.reopen()
+            try:
+                config = load_config(self._path)
+                refuse_fixed(self._path, old, config)
+                await self._change(config)
+            except (LicserverError, LsproxyError) as problem:
+                sentence = f"{self._path} was not taken, the old configuration goes on: {problem}"
+                log.error("{log_sentence}", event="reload_refused", log_sentence=sentence)
+                return sentence
         changes = describe(old, config)
         log.info("{path} was read again: {changes}", event="reloaded", path=self._path, changes=changes or "no changes")
         return ""

@@ -10,7 +10,7 @@ What the states mean for clients stands in `tenure.py` and `core/`; what the ste
 of a takeover are, in `core/role.py`. This file carries them out.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final, assert_never
 
@@ -21,22 +21,24 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from licserver.candidacy import Candidacy
 from licserver.connection import Connection
 from licserver.core import role
-from licserver.core.desk import Desk, Moment, Saying, Says, Shut
+from licserver.core.desk import Desk, Moment, Shut
 from licserver.core.ledger import Ledger
-from licserver.core.scheme import Redundant, head_start
+from licserver.core.scheme import Redundant
 from licserver.core.sessions import Terms
-from licserver.core.uses import Use
+from licserver.delivery import Delivery
 from licserver.errors import LicserverError
 from licserver.journal.interface import Claim, ClaimMoved, Journal, JournalError, Member, StaleEpoch
 from licserver.licenses import LicenseRefused, Licenses
+from licserver.membership import Membership
 from licserver.operations import Operations
 from licserver.partner import Partner
 from licserver.peer import Peers
 from licserver.redundancy import Outfit, Redundancy
 from licserver.standby import Standby, held
-from licserver.tenure import Tenure, isolated
+from licserver.tenure import Tenure
 from lsproxy.license.hostid import Hostid
 from lsproxy.metrics.buckets import APPEND_BOUNDS, Buckets
 
@@ -98,13 +100,16 @@ class Server:
             reactor, journal, licenses.read_pools, remember, self.desk.replace_ledger, self._claim_seen
         )
         self.tenure: Tenure | None = None
-        self.members: Sequence[tuple[Member, bool]] = ()
-        self.twin = ""
+        self.membership = Membership(journal, identity.member)
+        self._candidacy = Candidacy(
+            reactor, journal, identity.member, ttl, self._standby, self.redundancy, licenses, self.membership
+        )
+        self._delivery = Delivery(reactor, self.desk, self.settle)
         self._partner = Partner(
             reactor,
             peers,
             journal.journal_id,
-            others=lambda: [one for one, is_running in self.members if is_running and one.name != identity.member.name],
+            others=lambda: [one for one in self.membership.running if one.name != identity.member.name],
             tenure=lambda: self.tenure,
             remaining=lambda: self.redundancy.limit.remaining_seconds(self.moment()) or 0.0,
             is_switched_from_outside=self.desk.has_operator,
@@ -115,7 +120,7 @@ class Server:
         self.appends = Buckets(APPEND_BOUNDS)
         self._try_after = self.started_at
         self._taking = DeferredLock()
-        self._is_stopping = self._is_turning = False
+        self._is_stopping = False
         self._looking = LoopingCall(self._look)
         self._refreshing = LoopingCall(self._refresh)
         self._looking.clock = self._refreshing.clock = reactor
@@ -134,6 +139,7 @@ class Server:
     async def stop(self) -> None:
         """Give the name up, keep and say what was decided, let the clients go, leave the list of members."""
         self._is_stopping = True
+        self.membership.stop()
         self._partner.stop()
         for looping in (self._looking, self._refreshing):
             if looping.running:
@@ -151,7 +157,7 @@ class Server:
     def why_not_ready(self) -> str:
         """Why this server could not take the name even if it were free; "" if it could."""
         claim = self._standby.claim
-        return "" if claim is None else self._why_not_bring(claim)
+        return "" if claim is None else self._candidacy.why_not_bring(claim, self.desk.ledger)
 
     def reread(self) -> None:
         """Put the own license file in force, if this server is active; what stands against it is logged."""
@@ -175,48 +181,13 @@ class Server:
         if self.tenure is not None:
             self.tenure.settle()
         else:
-            self.deliver(desk.take_at_once(), vouched=False)
-            self.deliver(desk.take()[1], vouched=False)
-        self._turn_soon()
-
-    def _turn_soon(self) -> None:
-        if self.desk.pages and not self._is_turning and not self.desk.is_page_unsaid:
-            self._is_turning = True
-            self._reactor.callLater(0, self._turn_page)
-
-    def _turn_page(self) -> None:
-        self._is_turning = False
-        if self.desk.turn_page():
-            self.settle()
+            self._delivery.deliver(desk.take_at_once(), vouched=False)
+            self._delivery.deliver(desk.take()[1], vouched=False)
+        self._delivery.turn_soon()
 
     def call_later(self, seconds: float, connection: Connection) -> None:
         """Abort a closing connection whose client does not take what is left."""
         self._reactor.callLater(seconds, connection.abort)
-
-    def deliver(self, sayings: Sequence[Saying], *, vouched: bool) -> None:
-        """Write out what may be said now."""
-        for conversation, message, says in sayings:
-            if conversation is None:
-                self._tell_witness(message)
-                continue
-            connection = conversation.transport
-            assert isinstance(connection, Connection)
-            if message is None:
-                connection.hang_up()
-                continue
-            if says is Says.VOUCHED and not vouched:
-                message = isolated(message.id, self.desk)  # type: ignore[attr-defined] # noqa: PLW2901 every answer has an id
-            connection.say(message)
-            if says is not Says.EVENT:
-                connection.answered()
-            if says is Says.PAGE:
-                self.desk.is_page_unsaid = False
-                self._turn_soon()
-
-    def _tell_witness(self, use: msgspec.Struct | None) -> None:
-        assert isinstance(use, Use)
-        if self.desk.witness is not None:
-            self.desk.witness(use)
 
     # --- the active name -------------------------------------------------------
 
@@ -237,13 +208,14 @@ class Server:
                 claim = await self._standby.present_claim()
                 if self._is_stopping:
                     return role.Refuse("not_permitted", f"{me.name} is stopping")
-                if only_if_free and not self._is_free(claim):
+                if only_if_free and not self._candidacy.is_free(claim):
                     return role.Refuse("stale", f"{_holder(claim)} has the name and confirms it")
                 if (claim.epoch, claim.holder) != judged:  # what another holder answered says nothing of this one
                     judged, answers, ended = (claim.epoch, claim.holder), (), False
                 is_serving = self.tenure is not None
-                wish = role.Wish(me.name, me.instance, after_epoch, force, self._why_not(claim), is_serving)
-                match role.next_step(claim, wish, self._seen(claim, answers, ended), self._ttl):
+                against = self._candidacy.why_not(claim, self.desk.ledger)
+                wish = role.Wish(me.name, me.instance, after_epoch, force, against, is_serving)
+                match role.next_step(claim, wish, self._candidacy.seen(claim, answers, ended), self._ttl):
                     case role.AlreadyActive():
                         leaving = role.Refuse("not_permitted", f"{me.name} gives the name up")
                         return leaving if self.role() == "standby" else claim.epoch
@@ -271,17 +243,6 @@ class Server:
                         assert_never(other)
             return role.Refuse("not_permitted", "the claim to the name kept changing; try again")
 
-    def _seen(self, claim: Claim, answers: tuple[role.Answer, ...], ended: bool) -> role.Seen:
-        now = self._reactor.seconds()
-        return role.Seen(
-            age=now - self._standby.holder_since,
-            epoch_age=now - self._standby.epoch_since,
-            is_dead=self.journal.holder_is_dead(claim),
-            answers=answers,
-            ended=ended,
-            is_lapsed=not self.redundancy.outfit.is_journal_here and now - self._standby.changed_at >= self._ttl,
-        )
-
     async def _serve(self, claim: Claim, judged: Claim, reason: str) -> int | role.Refuse:
         self._standby.see(claim)
         try:
@@ -308,7 +269,7 @@ class Server:
         return claim.epoch
 
     def _begin_tenure(self, claim: Claim, judged: Claim, unsnapped_events: int) -> Deferred[None]:
-        text = self._license_to_bring(judged)
+        text = self._candidacy.license_to_bring(judged, self.desk.ledger)
         self._standby.is_resting = True
         self.tenure = Tenure(
             self._reactor,
@@ -318,7 +279,7 @@ class Server:
             claim,
             self._ttl,
             unsnapped_events,
-            self.deliver,
+            self._delivery.deliver,
             self._tenure_ended,
             self.appends,
         )
@@ -332,25 +293,6 @@ class Server:
             pass
         except JournalError as problem:
             log.error("the name could not be given back: {problem}", event="journal_failed", problem=problem)
-
-    def _license_to_bring(self, judged: Claim) -> str | None:
-        """The text that comes into force when the judged claim is followed by this server's. Raises LicenseRefused."""
-        if reason := self.redundancy.why_not_registered():
-            raise LicenseRefused(reason)
-        ledger = self.desk.ledger
-        is_unconfirmed = self._standby.is_unconfirmed(judged)
-        return self.licenses.text_to_bring(ledger.license_text, ledger.license_file, is_unconfirmed)
-
-    def _why_not(self, claim: Claim) -> str:
-        before_all = self.redundancy.why_not_seen() if claim.epoch == 0 else ""
-        return self.twin or before_all or self._why_not_bring(claim)
-
-    def _why_not_bring(self, claim: Claim) -> str:
-        try:
-            self._license_to_bring(claim)
-        except LicenseRefused as refused:
-            return str(refused)
-        return ""
 
     def _tenure_ended(self, reason: str, is_kept: bool) -> None:
         log.warn("no longer active: {reason}", event="stood_down" if is_kept else "deposed", reason=reason)
@@ -407,20 +349,11 @@ class Server:
         now, claim = self._reactor.seconds(), self._standby.claim
         if self.tenure is not None or claim is None or self._taking.locked or now < self._try_after:
             return
-        if self._is_free(claim):
+        if self._candidacy.is_free(claim):
             self._try_after = now + self._ttl / 2
             reason = "the name is free" if claim.holder is None else f"{_holder(claim)} is gone"
             taking = Deferred.fromCoroutine(self.take_over(reason, claim.epoch, force=False, only_if_free=True))
             taking.addCallbacks(self._tried, self._cannot_take)
-
-    def _is_free(self, claim: Claim) -> bool:
-        me, unchanged = self.identity.member, self._reactor.seconds() - self._standby.changed_at
-        try:
-            is_dead = self.journal.holder_is_dead(claim)
-        except JournalError:  # out of descriptors, it cannot be looked at
-            is_dead = False
-        waits = head_start(self.redundancy.role, self._ttl, is_new=self._standby.is_unconfirmed(claim))
-        return role.is_free(claim, me.name, me.instance, unchanged, is_dead, self._ttl, waits)
 
     def _tried(self, outcome: role.Refuse | int) -> None:
         if isinstance(outcome, role.Refuse):
@@ -433,12 +366,7 @@ class Server:
             log.failure("the name cannot be taken", failure)
 
     async def _refresh(self) -> None:
-        try:
-            self.members = await self.journal.members()
-        except JournalError as problem:
-            log.warn("the list of members cannot be read: {problem}", event="journal_failed", problem=problem)
-        else:
-            await self._stay_listed()
+        if await self.membership.look():
             self._see_members()
         self._operations.note_license()
         if isinstance(self.redundancy.role, Redundant):
@@ -448,28 +376,8 @@ class Server:
 
     def _see_members(self) -> None:
         if self.tenure is not None and self.tenure.is_serving:
-            self.redundancy.see(one for one, is_running in self.members if is_running)
+            self.redundancy.see(self.membership.running)
             self.settle()
-
-    async def _stay_listed(self) -> None:
-        """
-        A name that runs is refused at the start; but both may have started at once, or one could not be seen then.
-        The list has the one that joined last; when that is gone, the other one stands in it again.
-        """
-        me, before = self.identity.member, self.twin
-        twins = [one for one, is_running in self.members if is_running and one.name == me.name]
-        twin = next((one for one in twins if one.instance != me.instance), None)
-        self.twin = ""
-        if twin is not None:
-            where = f"as process {twin.process.pid} at {twin.address}"
-            self.twin = f"{me.name} was started twice, the other one runs {where}; stop one of the two"
-            if not before:
-                log.error("{log_sentence}", event="started_twice", log_sentence=self.twin)
-        elif not self._is_stopping and me.instance not in {one.instance for one, _ in self.members}:
-            try:
-                await self.journal.join(me)
-            except JournalError as problem:
-                log.warn("the list of members cannot be written: {problem}", event="journal_failed", problem=problem)
 
     # --- what it is ------------------------------------------------------------
 

@@ -27,7 +27,9 @@ def status(server: "Server", request_id: int, license_digest: str, notices: list
         license=license_digest,
         hostids=[str(hostid) for hostid in identity.hostids],
         redundancy=server.redundancy.shown(),
-        members=[_member(member, is_running, server.holder_instance) for member, is_running in server.members],
+        members=[
+            _member(member, is_running, server.holder_instance) for member, is_running in server.membership.members
+        ],
         takeover=None if tenure is None else limit.shown(moment),
         sessions=len(ledger.sessions),
         seats=sum(sum(demand.values()) for demand in ledger.demand.values()),

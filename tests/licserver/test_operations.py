@@ -108,7 +108,8 @@ def test_install(house):
     notices = house.ask(house.operator(b), id=2, op="status")["notices"]
     house.pass_seconds(2.1)
     notices = house.ask(house.operator(b), id=3, op="status")["notices"]
-    assert "differs from the license in force" in notices[0]["message"]
+    sentence = "lic-b.lic differs from the license in force, and would replace it if lic-b were the first to start"
+    assert sentence in notices[0]["message"]
 
 
 def test_broken_file(house):

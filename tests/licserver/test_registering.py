@@ -1,5 +1,6 @@
 """`licserver register`, `unregister`, `request-key` and `activate`, by real processes."""
 
+import os
 import re
 import subprocess
 import time
@@ -7,9 +8,12 @@ import time
 import pytest
 
 from licserver.registering import NotRegistered, _told, register, with_settings
+from licserver.remote import ask
 from lsproxy.net.address import Address
 from tests.faults.process import Child, wait_for
 from tests.faults.system import COMMANDS, System, free_port
+
+SOMEBODY = 4711  # a user without a name
 
 
 @pytest.fixture
@@ -106,6 +110,36 @@ def test_existing_file(system, site):
     assert do("unregister", "-c", system.folder / "lic-a.yaml").startswith("lic-a has no registered")
 
 
+def test_where_the_license_is_put(system, site):
+    """Beside the journal, where a service may replace it: a license installed by its primary reaches its file."""
+    file, port = site / "lic-b.yaml", free_port()
+    do(*registering(system, file, port))
+    placed = system.journal.with_name("acme-licenses.lic")
+    assert (placed.exists(), [path.name for path in site.glob("*.lic")]) == (True, [])
+    assert f'license_file: "{placed}"' in file.read_text()
+    at(system, file, port)
+    new = system.license_text({"cad": 11})
+    ask(Address("127.0.0.1", port), {"op": "install", "license": new}, system.token, None)
+    assert placed.read_text() == new
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_by_root(system, site):
+    """What root places is its folder's owner's, and a token that the owner of the journal cannot read is refused."""
+    for path in [system.folder, *system.folder.glob("acme.db*")]:
+        os.chown(path, SOMEBODY, SOMEBODY)
+    file = site / "lic-b.yaml"
+    status, _, problem = licserver(*registering(system, file))
+    assert status == 1
+    assert f"operator.token belongs to root, and the server runs as {SOMEBODY}, the owner of {system.folder}" in problem
+    assert list(site.iterdir()) == []
+    os.chown(system.folder / "operator.token", SOMEBODY, SOMEBODY)
+    do(*registering(system, file))
+    placed = system.journal.with_name("acme-licenses.lic").stat()
+    assert (placed.st_uid, placed.st_gid, placed.st_mode & 0o777) == (SOMEBODY, SOMEBODY, 0o644)
+    assert file.stat().st_uid == 0
+
+
 def test_another_one(system, site):
     """A second redundant server is refused, and its files are not written."""
     do(*registering(system, site / "lic-b.yaml"))
@@ -173,7 +207,7 @@ def test_other_license(system, site):
     file = site / "lic-b.yaml"
     do(*registering(system, file))
     do("unregister", "-c", file)
-    (site / "acme-licenses.lic").write_text(system.license_text({"cad": 11}))
+    system.journal.with_name("acme-licenses.lic").write_text(system.license_text({"cad": 11}))
     assert "is another license" in licserver(*registering(system, file))[2]
     assert "redundant" not in do("status", "-c", system.folder / "lic-a.yaml")
 

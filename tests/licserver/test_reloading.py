@@ -19,6 +19,7 @@ from licserver.peer import Peers
 from licserver.reloading import Reloading
 from lsproxy.logs import Lines
 from lsproxy.net.passed import PassedSockets
+from lsproxy.systemd import Standing
 from tests.faults.caller import Caller
 from tests.faults.process import wait_for
 from tests.faults.system import System, free_port
@@ -53,6 +54,7 @@ class Configured:
             Entrance(host.machine, PassedSockets({}), host.connections),
             Dialing(host.machine, config.listen),
             self.lines,
+            Standing(host.machine, lambda: ""),
         )
 
     def write(self, **changes):

@@ -113,15 +113,15 @@ def test_started_twice(triad):
     a = triad.start("a")
     triad.pass_until(lambda: a.role == "active")
     again = triad.start("a")
-    triad.pass_until(lambda: a.server.twin)
+    triad.pass_until(lambda: a.server.membership.twin)
     sentence = "lic-a was started twice, the other one runs as process 2 at lic-a:27101; stop one of the two"
     notices = triad.ask(triad.client(a), id=9, op="status")["notices"]
     assert {"code": "twin", "message": sentence} in notices
-    assert (a.role, again.role, again.server.twin) == ("active", "standby", "")
+    assert (a.role, again.role, again.server.membership.twin) == ("active", "standby", "")
     assert triad.ask(triad.operator(again), id=2, op="takeover", reason="test", force=True)["ok"]
     refused = triad.ask(triad.operator(a), id=2, op="takeover", reason="test", force=True)
     assert (refused["error"], refused["message"]) == ("not_permitted", sentence)
     again.kill()
     triad.pass_until(lambda: a.role == "active")
-    assert a.server.twin == ""
-    triad.pass_until(lambda: [one.instance for one, _ in a.server.members] == ["lic-a-1"])
+    assert a.server.membership.twin == ""
+    triad.pass_until(lambda: [one.instance for one, _ in a.server.membership.members] == ["lic-a-1"])

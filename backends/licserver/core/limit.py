@@ -7,7 +7,7 @@ each decision on a checkout, so no seat is granted past the limit, however late 
 """
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
@@ -17,7 +17,7 @@ from licserver.core.scheme import Primary, Redundant, Role
 from licserver.core.takeover_news import News, blocked_sentence, news, notice, shown_in_status
 from lsproxy.license.activation import KeyRefused, Request
 from lsproxy.license.hostid import Hostid
-from lsproxy.seat.messages import Notice
+from lsproxy.seat.messages import Notice, TakeoverStatus
 
 if TYPE_CHECKING:
     from licserver.core.desk import Desk, Moment
@@ -82,7 +82,7 @@ class TakeoverLimit:
         """What heartbeats and status say of it."""
         return notice(self._state, self._reading(moment))
 
-    def shown(self, moment: "Moment") -> dict[str, Any] | None:
+    def shown(self, moment: "Moment") -> TakeoverStatus | None:
         """`takeover` in the reply to `status`."""
         return shown_in_status(self._state, self._reading(moment))
 

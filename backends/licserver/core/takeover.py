@@ -132,7 +132,7 @@ def taken_by_another(state: State, now: ev.Reading) -> Changes:
 def time_passed(state: State, now: ev.Reading, restore_seconds: float) -> Changes:
     """What is to be kept now by the server that has the name, whichever it is."""
     match state:
-        case Counted() if not state.is_spent and _spent(state, now) >= _next_mark(state):
+        case Counted() if not state.is_spent and _spent(state, now) >= next_mark(state):
             return (_count(state, now),)
         case Returned(takeover, active) if _whole_milliseconds(now.active - active) >= restore_seconds:
             return (ev.TakeoverRestored(takeover.number + 1),)
@@ -140,15 +140,10 @@ def time_passed(state: State, now: ev.Reading, restore_seconds: float) -> Change
             return ()
 
 
-def seconds_to_wait(state: State, now: ev.Reading, restore_seconds: float) -> float | None:
-    """In how many seconds `time_passed` is to be asked again, None while it has nothing to say for ever."""
-    match state:
-        case Counted() if not state.is_spent:
-            return max(0.0, _next_mark(state) - state.spent - elapsed_seconds(state.reading, now))
-        case Returned(_, active):
-            return max(0.0, active + restore_seconds - now.active)
-        case _:
-            return None
+def next_mark(takeover: Counted) -> float:
+    """How much will have been spent when something is to be kept next: a count is due, hours begin, or all is spent."""
+    marks = [_mark(takeover, hours) for hours in WARNING_HOURS]
+    return min(takeover.spent + COUNT_SECONDS, takeover.granted, *(mark for mark in marks if mark > takeover.spent))
 
 
 def key_accepted(takeover: Counted, hours: int, now: ev.Reading, nonce: bytes) -> Changes:
@@ -235,12 +230,6 @@ def _spent(takeover: Counted, now: ev.Reading, elapsed: float | None = None) -> 
     """What is spent by now. See [Milliseconds]."""
     elapsed = elapsed_seconds(takeover.reading, now) if elapsed is None else elapsed
     return min(_whole_milliseconds(takeover.spent + elapsed), takeover.granted)
-
-
-def _next_mark(takeover: Counted) -> float:
-    """How much will have been spent when something is to be kept next: a count is due, hours begin, or all is spent."""
-    marks = [_mark(takeover, hours) for hours in WARNING_HOURS]
-    return min(takeover.spent + COUNT_SECONDS, takeover.granted, *(mark for mark in marks if mark > takeover.spent))
 
 
 def _mark(takeover: Counted, hours: int) -> float:

@@ -5,14 +5,14 @@ What are people told of a takeover: once when something changed, and at any time
 by the server that decided the event and by nobody who reads it later.
 """
 
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from licserver.core.events import Reading
 from licserver.core.takeover import Counted, Returned, State, Whole, remaining_seconds, warning_between
 from licserver.core.usage import rfc3339
-from lsproxy.seat.messages import Notice
+from lsproxy.seat.messages import Notice, TakeoverStatus
 
 _HOUR: Final = 3600.0
 _MINUTE: Final = 60
@@ -122,17 +122,12 @@ def blocked_sentence(state: State) -> str:
     return _blocked(state.granted) if isinstance(state, Counted) and state.is_spent else ""
 
 
-def shown_in_status(state: State, now: Reading) -> dict[str, Any] | None:
+def shown_in_status(state: State, now: Reading) -> TakeoverStatus | None:
     """`takeover` in the reply to `status`, None unless a redundant server has the name."""
     if not isinstance(state, Counted):
         return None
     remaining = remaining_seconds(state, now)
-    return {
-        "number": state.number,
-        "since": rfc3339(state.since),
-        "spent": state.granted - remaining,
-        "remaining": remaining,
-    }
+    return TakeoverStatus(state.number, rfc3339(state.since), state.granted - remaining, remaining)
 
 
 def _counted_on(before: Counted, after: Counted) -> News | None:

@@ -11,9 +11,10 @@ from licserver.core.ledger import Ledger
 from licserver.core.takeover import (
     Counted,
     Returned,
+    elapsed_seconds,
     key_accepted,
+    next_mark,
     remaining_seconds,
-    seconds_to_wait,
     taken_by_primary,
     taken_by_redundant,
     time_passed,
@@ -24,6 +25,17 @@ HOUR = 3600.0
 PAIR = b"sixteen bytes of"
 RESTORE_SECONDS = 900.0
 NOON = 1_800_000_000.0
+
+
+def seconds_to_wait(state, now, restore_seconds):
+    """In how many seconds `time_passed` has something to say, None while it has not for ever."""
+    match state:
+        case Counted() if not state.is_spent:
+            return max(0.0, next_mark(state) - state.spent - elapsed_seconds(state.reading, now))
+        case Returned(_, active):
+            return max(0.0, active + restore_seconds - now.active)
+        case _:
+            return None
 
 
 class World:

@@ -15,14 +15,13 @@ from licserver.core.takeover import (
     applied,
     elapsed_seconds,
     limit_seconds,
-    seconds_to_wait,
     taken_by_another,
     taken_by_primary,
     taken_by_redundant,
     time_passed,
 )
 from licserver.core.takeover_news import Announce, Block, Extend, Restore, Unblock, Warn
-from tests.licserver.core.takeover_world import HOUR, NOON, RESTORE_SECONDS, World
+from tests.licserver.core.takeover_world import HOUR, NOON, RESTORE_SECONDS, World, seconds_to_wait
 
 SIGNED = 2 * HOUR  # what the license of the random worlds allows
 

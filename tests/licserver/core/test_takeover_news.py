@@ -17,7 +17,7 @@ from licserver.core.takeover_news import (
     sentence,
     shown_in_status,
 )
-from lsproxy.seat.messages import Notice
+from lsproxy.seat.messages import Notice, TakeoverStatus
 from tests.licserver.core.takeover_world import HOUR
 
 BLOCKED = (
@@ -96,6 +96,6 @@ def test_blocked():
 
 def test_status():
     """Status has the number, the beginning, what is spent and what remains, of a takeover that lasts."""
-    shown = {"number": 2, "since": "2026-11-21T20:48:00Z", "spent": 2880.0, "remaining": 256_320.0}
+    shown = TakeoverStatus(2, "2026-11-21T20:48:00Z", spent=2880.0, remaining=256_320.0)
     assert shown_in_status(counted(0.0), reading(2880.0)) == shown
     assert shown_in_status(Whole(), reading()) is None
