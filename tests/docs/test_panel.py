@@ -15,6 +15,7 @@ from tests.lsproxy.admin.pictures import backend, pool
 
 DOCS = Path(__file__).parents[2] / "docs"
 TEXT = " ".join((DOCS / "panel.md").read_text(encoding="utf-8").split())
+BLOCKED = Said("blocked", 3, "b1f0", "sha256:00", 12, 17, 60.0, "0.1.0")
 ISOLATED = Said("isolated", 3, "b1f0", "sha256:00", 12, 17, 60.0, "0.1.0")
 
 
@@ -36,11 +37,12 @@ def test_every_remark_of_the_panels_own_is_explained(changes, standby):
 
 def test_states_and_the_sentence_above_them_are_explained():
     """Whatever the pools are like; names are left out."""
-    pools = [{}, {"note": "n"}, {"serving": None}, {"conflicts": ["c"]}]
+    barren = [{"backends": [backend("lic-a", said=said)]} for said in (ISOLATED, BLOCKED)]
+    pools = [{}, {"note": "n"}, {"serving": None}, {"conflicts": ["c"]}, *barren, {"is_expired": True}]
     sights = [Sight(pool(**changes), None, {}) for changes in pools]
     for sight in sights:
         assert f"`{card(sight, 0.0, clock(UTC)).word}`" in TEXT
-        sentence = glance([sight], 0.0, clock(UTC)).sentence
+        sentence = glance([sight], [], 0.0, clock(UTC)).sentence
         assert re.sub(r"acme$", "…", sentence).removesuffix(" …") in TEXT
 
 
