@@ -1,6 +1,7 @@
 """What would go wrong if lsproxy were started with this configuration, and what should be looked at beforehand?"""
 
 import os
+import pwd
 import random
 import shutil
 from collections.abc import Iterator
@@ -51,7 +52,10 @@ def check(path: Path) -> Checkup:
     idle = _without_effect(read_document(path), config)
     today = datetime.now(UTC).date()
     ending = _ending(config, today)
-    return Checkup(problems, [*advice(config, today), *ending, *_bindings(config), *_programs(config), *idle])
+    warnings = [*advice(config, today), *ending, *_bindings(config), *_programs(config), *idle]
+    if os.geteuid() == 0:
+        warnings += roots_alone(config)
+    return Checkup(problems, warnings)
 
 
 def advice(config: model.LsproxyConfig, today: date | None = None) -> Iterator[str]:
@@ -150,6 +154,27 @@ def _certificates(config: model.LsproxyConfig) -> Iterator[str]:
                 server_tls(tls.certificate, tls.key, tls.client_ca)
         except LsproxyError as problem:
             yield f"{key}.tls: {problem}"
+
+
+def roots_alone(config: model.LsproxyConfig) -> Iterator[str]:
+    """
+    Of secrets that whoever checks may read, as root may all: those that the owner of the folder of `state` may not, as
+    whom lsproxy runs.
+    """
+    try:
+        service = pwd.getpwuid(config.state.parent.stat().st_uid)
+    except (OSError, KeyError):
+        return
+    files: dict[str, Path | None] = {"admin.tokens_file": config.admin.tokens_file}
+    files |= {f"pools.{name}.token_file": getattr(pool, "token_file", None) for name, pool in config.pools.items()}
+    tls = {"admin": config.admin.tls, **{f"listen.{name}": one.tls for name, one in config.listen.items()}}
+    files |= {f"{key}.tls.key": one.key for key, one in tls.items() if one is not None}
+    for key, file in files.items():
+        status = None if file is None or not file.is_file() else file.stat()
+        if status is None or status.st_mode & 0o077 or status.st_uid == service.pw_uid:
+            continue  # what is open to more than its owner has its own rules
+        name = service.pw_name
+        yield f"{key}: {name}, whose the folder of state is, may not read {file}: chown {name} {file}"
 
 
 def _programs(config: model.LsproxyConfig) -> Iterator[str]:

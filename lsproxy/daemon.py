@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-from twisted.internet.defer import CancelledError, Deferred, DeferredLock
+from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -25,13 +25,13 @@ from lsproxy.admin.doors import Doors
 from lsproxy.admin.events import Events
 from lsproxy.admin.login import Logins
 from lsproxy.admin.tokens import TokenBook
-from lsproxy.changes import refuse_fixed
 from lsproxy.checkup import advice, third_party_licenses
 from lsproxy.commands import all_ended, end_all_now
 from lsproxy.config import model
 from lsproxy.config.check import load_config
 from lsproxy.config.tokens import load_tokens
 from lsproxy.errors import LsproxyError
+from lsproxy.eventnames import TROUBLES
 from lsproxy.expiries import Expiries
 from lsproxy.history.history import FILE_NAME, History
 from lsproxy.history.sampler import Sampler
@@ -48,28 +48,13 @@ from lsproxy.proxy.operator import Operator
 from lsproxy.proxy.pool import Pool
 from lsproxy.proxy.state import SqliteMemory
 from lsproxy.readiness import first_known, standing
+from lsproxy.reloading import Reloading
 from lsproxy.services import Services
 
 log = Logger()
 
 READY_SECONDS: Final = 5.0  # by then clients are told themselves that nobody serves
 _YOUNGEST_GENERATION: Final = 50_000  # sessions come in thousands and live long: look for garbage seldom
-_GRAVE: Final = frozenset(
-    {
-        "activation_failed",
-        "backend_barred",
-        "backend_down",
-        "conflict",
-        "fencing_failed",
-        "not_fenced",
-        "license_differs",
-        "license_expiring",
-        "state_not_saved",
-        "takeover",
-        "takeover_refused",
-        "unserved",
-    }
-)
 
 
 class CannotServeError(LsproxyError):
@@ -123,7 +108,6 @@ class Daemon:
         self._stop_timeout = stop_timeout
         self._events = Events(secrets.token_hex(4), time.time)
         self._config = config
-        self._access_log: AccessLog | None = None
         self._notify = Notify(reactor, config.notify if notifies else ())
         self._services: Services | None = None
         self._memory: SqliteMemory | None = None
@@ -133,7 +117,7 @@ class Daemon:
         self._history = History(reactor, config.state.with_name(FILE_NAME), time.time)
         self._sampler = Sampler(reactor, self, self._history, time.time)
         self._metrics = Metrics(reactor, self, self._history, self._events, version("lsproxy"))
-        self._reloading = DeferredLock()
+        self._reloading: Reloading | None = None
         self._is_stopping = False
         self.fault: LsproxyError | None = None
 
@@ -169,7 +153,9 @@ class Daemon:
 
     def reload(self) -> Deferred[list[str]]:
         """Take the configuration file as it is now; a sentence for each change. Fails with LsproxyError."""
-        return self._reloading.run(lambda: Deferred.fromCoroutine(self._reload()))
+        if self._reloading is None:
+            return fail(LsproxyError("lsproxy is starting, nothing is reloaded"))
+        return self._reloading.reload().addCallback(self._taken)
 
     def stop(self) -> None:
         """End, politely at first; told again, at once."""
@@ -192,21 +178,33 @@ class Daemon:
 
     async def _start(self) -> None:
         self._memory = SqliteMemory(self._state)
+        access_log = None
         if self._config.access_log is not None:
-            self._access_log = AccessLog(self._reactor, self._config.access_log, self._config.log.format, time.time)
+            access_log = AccessLog(self._reactor, self._config.access_log, self._config.log.format, time.time)
         shuffle = random.SystemRandom().random
         admin = self._config.admin
         self._passed.refuse_strangers(
             [admin.address, *(listener.address for listener in self._config.listen.values())], admin.socket
         )
-        services = Services(
-            self._reactor, self._config, self._memory, shuffle, self._tell, self._access_log, self._passed
-        )
-        load_tokens(self._config.admin.tokens_file)
+        services = Services(self._reactor, self._config, self._memory, shuffle, self._tell, access_log, self._passed)
+        load_tokens(admin.tokens_file)
         self._services = services
+        self._doors = self._make_doors()
+        self._reloading = Reloading(
+            self._reactor,
+            self._path,
+            services,
+            self._doors,
+            self._tokens,
+            self._lines,
+            access_log,
+            self._standing,
+            self._tell,
+        )
         await self._history.open()
-        await self._open_admin()
+        await self._doors.open()
         await services.start()
+        self._reloading.start()
         self._expiries.start()
         self._sampler.start()
         self._warn_of(self._config)
@@ -215,83 +213,28 @@ class Daemon:
         where = ", ".join(f"{listener.address} (pool {listener.pool})" for listener in self._config.listen.values())
         log.info("serving {where}; panel and API at {admin}", event="started", where=where, admin=admin.address)
         self._known = Deferred.fromCoroutine(first_known(self._reactor, lambda: self.pools, READY_SECONDS))
-        self._known.addCallback(lambda _: self._ready()).addErrback(lambda failure: failure.trap(CancelledError))
+        self._known.addCallback(lambda _: self._standing.start())
+        self._known.addErrback(lambda failure: failure.trap(CancelledError))
 
-    def _ready(self) -> None:
-        systemd.notify("READY=1")
-        self._standing.start()
-
-    async def _open_admin(self) -> None:
+    def _make_doors(self) -> Doors:
         seconds = self._reactor.seconds
         logins = Logins(seconds, lambda: secrets.token_urlsafe(24))
         access = Access(seconds, self._tokens, logins)
         api = Api(self, access, logins, time.time, version("lsproxy"), self._history, self._metrics)
-        panel = Panel(
-            self._reactor, api, self, access, logins, self._events, self._history, time.time, version("lsproxy")
-        )
-        self._doors = Doors(self._reactor, self._config.admin, panel.answer, self._events, self._passed)
-        await self._doors.open()
+        panel = Panel(self._reactor, api, self, access, self._events, self._history, time.time, version("lsproxy"))
+        return Doors(self._reactor, self._config.admin, panel.answer, self._events, self._passed)
 
-    async def _reload(self) -> list[str]:
-        services = self._services
-        if services is None or self._is_stopping:
-            raise LsproxyError("lsproxy is starting or stopping, nothing is reloaded")
-        systemd.notify(f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
-        if self._access_log is not None:
-            self._access_log.reopen()
-        try:
-            changes = await self._change(services, load_config(self._path))
-        except LsproxyError as problem:
-            message = f"{self._path} was not taken, the old configuration goes on: {problem}"
-            self._tell("reload_refused", None, message, {})
-            raise LsproxyError(message) from problem
-        finally:
-            systemd.notify("READY=1")
-        self._notify.commands = services.config.notify if self._notifies else ()
-        self._warn_of(services.config)
+    def _taken(self, changes: list[str]) -> list[str]:
+        assert self._services is not None  # they have changed
+        self._notify.commands = self._services.config.notify if self._notifies else ()
+        self._warn_of(self._services.config)
         self._expiries.look()
-        message = f"{self._path} was read again: {'; '.join(changes) or 'no changes'}"
-        self._tell("reloaded", None, message, {"changes": changes})
         return changes
-
-    async def _change(self, services: Services, config: model.LsproxyConfig) -> list[str]:
-        """All of it or nothing: what can fail is prepared first."""
-        assert self._doors is not None  # open since before the pools
-        refuse_fixed(self._config, config)
-        load_tokens(config.admin.tokens_file)
-        move = await self._doors.prepare(config.admin)
-        access_log = None
-        try:
-            access_log = self._next_access_log(config)
-            changes = await services.change(config, access_log)
-        except LsproxyError:
-            move.undo()
-            if access_log is not None and access_log is not self._access_log:
-                access_log.close()
-            raise
-        move.done()
-        self._tokens.path = config.admin.tokens_file
-        self._lines.form = config.log.format
-        former, self._access_log = self._access_log, access_log
-        if former is not None and former is not access_log:
-            former.close()
-        if access_log is not None and config.access_log is not None:
-            access_log.go_on(config.access_log, config.log.format)
-        self._config = config
-        return changes
-
-    def _next_access_log(self, config: model.LsproxyConfig) -> AccessLog | None:
-        """The same one where it goes on, in whatever file. Raises LineFileError."""
-        if config.access_log is None:
-            return None
-        if self._access_log is None:
-            return AccessLog(self._reactor, config.access_log, config.log.format, time.time)
-        self._access_log.check(config.access_log)
-        return self._access_log
 
     async def _stop(self) -> None:
-        if self._services is None:
+        if self._services is None or self._reloading is None:
             return
+        self._reloading.stop()
         self._sampler.stop()
         self._expiries.stop()
         await self._services.stop_listening()
@@ -302,8 +245,8 @@ class Daemon:
         ended.addTimeout(self._stop_timeout / 2, self._reactor, onTimeoutCancel=_not_all_ended)
         await gone.addTimeout(self._stop_timeout / 2, self._reactor, onTimeoutCancel=_not_all_gone)
         await ended
-        if self._access_log is not None:
-            await self._access_log.close().addTimeout(self._stop_timeout / 4, self._reactor)
+        if self._reloading.access_log is not None:
+            await self._reloading.access_log.close().addTimeout(self._stop_timeout / 4, self._reactor)
         closed = Deferred.fromCoroutine(self._history.close())
         await closed.addTimeout(self._stop_timeout / 8, self._reactor, onTimeoutCancel=lambda *_: None)
 
@@ -343,7 +286,7 @@ class Daemon:
         self._notify.tell(event, pool, message)
         text = message if pool is None else f"{pool}: {message}"
         fields: dict[str, Any] = {**details, "event": event, "pool": pool, "log_text": text}
-        if event in _GRAVE or event == "reload_refused":
+        if event in TROUBLES:
             log.warn("{log_text}", **fields)
         else:
             log.info("{log_text}", **fields)

@@ -35,17 +35,43 @@ TOLD: Final = {
     "unserved": "No backend can serve, for longer than hold.",
 }
 
+URGENT: Final = frozenset(
+    {
+        "activation_failed",
+        "blocked",
+        "conflict",
+        "fencing_failed",
+        "not_fenced",
+        "reload_refused",
+        "state_not_saved",
+        "unserved",
+    }
+)
+"""Somebody is to look now."""
+TROUBLES: Final = URGENT | {
+    "backend_barred",
+    "backend_down",
+    "hold_too_long",
+    "license_differs",
+    "license_expiring",
+    "takeover",
+    "takeover_hours",
+    "takeover_refused",
+}
+"""Somebody is to look: these are warnings in the log."""
+
 LOGGED: Final = {
     "access_log_failed": "Lines of the access log cannot be written.",
     "access_log_restored": "They are written again.",
     "admin_unusable": "tokens.yaml cannot be read, so nobody is let in by token.",
     "advice": "Something in the configuration or a license file should be looked at.",
-    "audit": "Somebody changed something, was refused to, or logged in: who, role, from, what, outcome.",
+    "audit": "Somebody changed something, was refused to, got a link, or logged in: who, role, from, what, outcome.",
     "cannot_start": "lsproxy does not come to run; the message says why.",
     "checks_stopped": "No check can be made for want of something on this machine.",
     "clients_refused": "Clients are refused: a limit of a listener, or what this machine has, is used up.",
     "fault": "A fault of lsproxy's own, with its traceback; everything else goes on.",
     "followed": "`lsproxy notify` hears the events again.",
+    "guessing": "Wrong tokens came from somewhere: a line a minute at most for each source.",
     "header_refused": "A connection was reset that did not begin with the PROXY header it must have.",
     "history_damaged": "The file of the history was damaged and is set aside, a new one is begun.",
     "history_failed": "The history cannot be written or read; clients are served all the same.",

@@ -59,9 +59,11 @@ class Expiries:
 
     def _look_at(self, name: str, pool: SeatPool | RelayPool, today: date) -> None:
         try:
-            found = due(_terms(pool), today)
+            terms = list(_terms(pool))
         except LsproxyError:
             return  # a file that cannot be read now is said by `check`; what is known of it goes on to count
+        found = due(terms, today)
+        pool.is_expired = bool(terms) and all(term.expires is not None and term.expires < today for term in terms)
         pool.expiring = [sentence(one, today) for one in found]
         fresh, self._said[name] = news(found, self._said.get(name, {}), today)
         for one in fresh:

@@ -20,6 +20,7 @@ from twisted.protocols.basic import LineOnlyReceiver
 from twisted.python.failure import Failure
 
 from lsproxy.admin.events import Event
+from lsproxy.net.dialing import in_words
 from lsproxy.net.reactor import BoottimeReactor
 
 AGAIN_SECONDS: Final = 0.5
@@ -29,11 +30,17 @@ log = Logger()
 
 
 class Following:
-    """Gives `told` each event at the admin socket `path`, from after the one with the id `last` (None: all kept)."""
+    """
+    Gives `told` each event at the admin socket, from after the one with the id `last` (None: all kept). `where` says
+    the socket's path; it is asked each time, as it moves with the configuration.
+    """
 
-    def __init__(self, reactor: BoottimeReactor, path: Path, told: Callable[[Event], None], last: str | None) -> None:
+    def __init__(
+        self, reactor: BoottimeReactor, where: Callable[[], Path], told: Callable[[Event], None], last: str | None
+    ) -> None:
         self._reactor = reactor
-        self._path = path
+        self._where = where
+        self._path = Path()
         self._told = told
         self._last = last
         self._connecting: Deferred[IProtocol] | None = None
@@ -45,6 +52,7 @@ class Following:
     def start(self) -> None:
         """Follow from now on."""
         self._again = None
+        self._path = self._where()
         endpoint = UNIXClientEndpoint(self._reactor, str(self._path), timeout=SILENCE_SECONDS)
         self._connecting = endpoint.connect(Factory.forProtocol(lambda: _Stream(self, self._reactor, self._last)))
         self._connecting.addCallbacks(self._connected, self._not_connected)
@@ -99,7 +107,7 @@ class Following:
     def _not_connected(self, failure: Failure) -> None:
         self._connecting = None
         if not failure.check(CancelledError):
-            self._try_again(str(failure.value))
+            self._try_again(in_words(failure))
 
     def _try_again(self, why: str) -> None:
         if not self._is_lost_said:

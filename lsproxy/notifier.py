@@ -1,13 +1,15 @@
 """
 The composition root of `lsproxy notify`: the commands of `notify`, run outside of lsproxy's sandbox.
 
-Events are passed on one at a time, in order. The id of the last one is kept in $STATE_DIRECTORY, so that none is
-missed, nor told twice, when this process is started again; one whose commands were running then is told once more.
-Where nothing is kept there, what happened before the start is not told.
+Events are passed on one at a time, in order. The id of the last one is kept in $STATE_DIRECTORY, so that after a start
+of this process it goes on with the next one that lsproxy still knows; one whose commands were running at the end is
+told once more. Where nothing is kept there, what happened before the start is not told. lsproxy has its events in
+memory, the newest MOST_KEPT of them: what it had not handed over when it ended is not told.
 """
 
 import contextlib
 import faulthandler
+import fcntl
 import os
 import signal
 import time
@@ -25,6 +27,7 @@ from lsproxy.admin.events import Event
 from lsproxy.commands import all_ended, end_all_now
 from lsproxy.config.notifying import NotifyConfig, load_notify
 from lsproxy.config.problems import ConfigError
+from lsproxy.errors import LsproxyError
 from lsproxy.following import Following
 from lsproxy.net.reactor import BoottimeReactor, install
 from lsproxy.notify import EVENTS, run_told
@@ -38,8 +41,12 @@ log = Logger()
 
 
 def serve(path: Path) -> None:
-    """Pass on the events of the lsproxy that `path` configures until SIGTERM. Raises ConfigError."""
+    """
+    Pass on the events of the lsproxy that `path` configures until SIGTERM. Raises ConfigError, and NotAloneError where
+    another process does so.
+    """
     config = load_notify(path)
+    alone = _alone(path)
     faulthandler.enable()
     reactor = install()
     logs.begin("text")
@@ -48,6 +55,22 @@ def serve(path: Path) -> None:
     reactor.callWhenRunning(notifier.start)
     reactor.run()
     end_all_now()
+    os.close(alone)
+
+
+class NotAloneError(LsproxyError):
+    """People would be told twice."""
+
+
+def _alone(path: Path) -> int:
+    """The file at `path`, locked for as long as it is open. Raises NotAloneError where another process has it so."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise NotAloneError(f"another `lsproxy notify` passes on the events of {path}: stop one of them") from None
+    return descriptor
 
 
 class Notifier:
@@ -57,10 +80,12 @@ class Notifier:
         self._reactor = reactor
         self._path = path
         self._commands = config.notify
+        self._socket = config.admin.socket
+        self._complaint = ""
         self._memory = memory
         last = _remembered(memory)
         self._not_before = "" if last else datetime.fromtimestamp(time.time(), UTC).isoformat()
-        self._following = Following(reactor, config.admin.socket, self._told, last)
+        self._following = Following(reactor, self._where, self._told, last)
         self._watchdog = systemd.Watchdog(reactor, systemd.watchdog_seconds(os.environ, os.getpid()))
         self._waiting: deque[Event] = deque()
         self._passing: Deferred[None] | None = None
@@ -117,11 +142,21 @@ class Notifier:
             self._is_passing = False
         self._following.resume()
 
+    def _where(self) -> Path:
+        """The admin socket: lsproxy may have been started with another configuration meanwhile."""
+        self._read_again()
+        return self._socket
+
     def _read_again(self) -> None:
+        complaint = ""
         try:
-            self._commands = load_notify(self._path).notify
+            config = load_notify(self._path)
+            self._commands, self._socket = config.notify, config.admin.socket
         except ConfigError as error:
-            log.warn("{error}", event="reload_refused", error=str(error))
+            complaint = str(error)
+        if complaint and complaint != self._complaint:
+            log.warn("{error}", event="reload_refused", error=complaint)
+        self._complaint = complaint
 
     def _remember(self, event: Event) -> None:
         if self._memory is None:

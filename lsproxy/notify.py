@@ -15,6 +15,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from lsproxy.commands import CommandError, fill, run
+from lsproxy.oneline import one_line
 
 EVENTS: Final = frozenset(
     {
@@ -87,7 +88,9 @@ class Notify:
 async def run_told(reactor: IReactorTime, command: Sequence[str], values: Mapping[str, str]) -> None:
     """Run `command` with the `values` of an event, for at most COMMAND_SECONDS; what goes wrong is logged."""
     try:
-        problem = (await run(reactor, fill(command, values), COMMAND_SECONDS)).problem
+        # No argument of a program holds a NUL, and what it prints may come to a terminal.
+        told = {name: one_line(value) for name, value in values.items()}
+        problem = (await run(reactor, fill(command, told), COMMAND_SECONDS)).problem
     except CommandError as error:
         log.warn("notify: {error}", event="notify_failed", error=str(error))
         return

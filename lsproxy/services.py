@@ -9,9 +9,11 @@ import hashlib
 import resource
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IStreamServerEndpoint
+from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
 from lsproxy.changes import describe, refuse_fixed
@@ -29,6 +31,8 @@ from lsproxy.proxy.operator import Operator
 from lsproxy.proxy.pool import Announce, Pool
 from lsproxy.proxy.relay.pool import RelayPlan, RelayPool
 from lsproxy.proxy.seatpool import SeatPlan, SeatPool
+
+T = TypeVar("T")
 
 log = Logger()
 
@@ -141,8 +145,10 @@ class Services:
         self._listeners |= fresh | rest
         self.config = config
         self._shown = shown
+        said = describe(old, config)
+        said += [change for change in self._renewed_tokens(plans) if change not in said]
         self._change_pools(plans, added)
-        return describe(old, config)
+        return said
 
     async def stop_listening(self) -> None:
         """Accept no more; who is connected stays connected."""
@@ -160,9 +166,12 @@ class Services:
     def _new_pool(self, plan: Plan) -> SeatPool | RelayPool:
         return build_pool(self._reactor, plan, self._memory, self._random, self._announce)
 
+    def _in_thread(self, job: Callable[..., T], *given: Any) -> Deferred[T]:
+        return deferToThreadPool(self._reactor, self._reactor.getThreadPool(), job, *given)
+
     def _add_pool(self, name: str, plan: Plan) -> None:
         self.pools[name] = pool = self._new_pool(plan)
-        self.operators[name] = Operator(self._reactor, pool)
+        self.operators[name] = Operator(self._reactor, pool, self._in_thread)
 
     def _build(
         self,
@@ -215,6 +224,16 @@ class Services:
                     why = f": {verified.problems[0]}" if verified.problems else ""
                     raise LicenseLostError(f"{verified.license.file} has no validly signed line any more{why}")
 
+    def _renewed_tokens(self, plans: Mapping[str, Plan]) -> list[str]:
+        """Of pools that go on, in the words of `describe`: what stands in a token's file is no configuration."""
+        return [
+            f"pools.{name}.token_file: changed"
+            for name, pool in self.pools.items()
+            if isinstance(pool, SeatPool)
+            and isinstance(plan := plans.get(name), SeatPlan)
+            and plan.token != pool.plan.token
+        ]
+
     def _change_pools(self, plans: Mapping[str, Plan], added: Mapping[str, SeatPool | RelayPool]) -> None:
         for name in [name for name in self.pools if name not in plans]:
             del self.operators[name]
@@ -223,7 +242,7 @@ class Services:
             _apply(pool, plans[name])
         for name, pool in added.items():
             self.pools[name] = pool
-            self.operators[name] = Operator(self._reactor, pool)
+            self.operators[name] = Operator(self._reactor, pool, self._in_thread)
             pool.start()
 
 

@@ -7,7 +7,9 @@ that hangs sends no beats, and is ended and started again. Nothing is told where
 
 import os
 import socket
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -73,21 +75,41 @@ class Watchdog:
 
 
 class Standing:
-    """Tells the service manager what `standing` says, a line for people, whenever it is another one than before."""
+    """
+    Tells the service manager that this process is ready, and what `standing` says, a line for people, whenever it is
+    another one than before.
+    """
 
     def __init__(self, reactor: IReactorTime, standing: Callable[[], str]) -> None:
         self._reactor = reactor
         self._standing = standing
         self._told = ""
         self._next: IDelayedCall | None = None
+        self._is_ready = False
 
     def start(self) -> None:
-        """Tell it now and from now on; nothing where there is no service manager."""
+        """Ready: tell it now and from now on; nothing where there is no service manager."""
+        self._is_ready = True
+        notify("READY=1")
         if "NOTIFY_SOCKET" in os.environ:
             self._look()
 
+    @contextmanager
+    def reloading(self) -> Iterator[None]:
+        """A reload lasts as long as this. One that begins before `start` says nothing: READY=1 would come too early."""
+        if not self._is_ready:
+            yield
+            return
+        notify(f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
+        try:
+            yield
+        finally:
+            if self._is_ready:
+                notify("READY=1")
+
     def stop(self) -> None:
         """Tell no more."""
+        self._is_ready = False
         if self._next is not None:
             self._next.cancel()
             self._next = None

@@ -54,6 +54,8 @@ def _set(asked: Admin, pool: str, backend: str, state: str, *, as_json: bool) ->
         # maint is at once, the next backend takes over a moment later
         time.sleep(LOOK_SECONDS)
         answer["serving"] = asked.get("pools", pool)["serving"]
+    if answer.get("warning"):
+        click.echo(f"warning: {answer['warning']}", err=True)
     if as_json:
         click.echo(json.dumps(answer))
         return

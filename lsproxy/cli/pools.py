@@ -70,6 +70,8 @@ def license_command(pool: str, action: str, file: Path, admin: str, token_file: 
         click.echo(json.dumps(answer))
     else:
         click.echo(f"{answer['digest']} is in force on {answer['active']}")
+    for warning in answer.get("warnings", ()):
+        click.echo(f"warning: {warning}", err=True)
     for problem in answer["problems"]:
         click.echo(f"not everywhere yet: {problem}", err=True)
     if answer["problems"]:

@@ -1,8 +1,12 @@
 """How is the state of the pools shown in a terminal, as plain lines?"""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import compress
 from typing import Any, Final
+
+import msgspec
+
+from lsproxy.proxy.snapshot import PoolSnapshot
 
 _COLUMNS: Final = ("BACKEND", "HEALTH", "ROLE", "EPOCH", "ADMIN", "BINDING", "SESSIONS", "SEATS", "CLIENTS", "ADDRESS")
 _OF_EVERY_KIND: Final = tuple(column not in {"ROLE", "EPOCH", "SESSIONS", "SEATS"} for column in _COLUMNS)
@@ -16,8 +20,8 @@ def is_well(pool: Picture) -> bool:
     return pool["serving"] is not None and not pool["conflicts"]
 
 
-def describe(pools: list[Picture]) -> Iterator[str]:
-    """The pools, one after the other."""
+def describe(pools: list[Picture], troubles: Iterable[str] = ()) -> Iterator[str]:
+    """The pools, one after the other, and sentences on lsproxy itself."""
     for number, pool in enumerate(pools):
         if number:
             yield ""
@@ -30,17 +34,26 @@ def describe(pools: list[Picture]) -> Iterator[str]:
             yield "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for remark in remarks(pool):
             yield f"  ! {remark}"
+    for trouble in troubles:
+        yield f"! {trouble}"
 
 
 def headline(pool: Picture) -> str:
     """One line on the pool itself."""
+    barren = barrenness(pool)
     served = f"served by {pool['serving']}" if pool["serving"] else "NOT SERVED"
+    served += f", {barren.upper()}: no seats are granted," if barren else ""
     clients = "1 client" if pool["clients"] == 1 else f"{pool['clients']} clients"
     clients += f" ({pool['waiting']} waiting)" if pool["waiting"] else ""
     since = duration(pool["serving_for"])
     name = pool["server_name"] or pool["kind"]
     epoch = f", epoch {pool['epoch']}" if pool["journal"] else ""
     return f"{pool['pool']} ({name}): {served} for {since}{epoch}, {clients}"
+
+
+def barrenness(pool: Picture) -> str | None:
+    """As `PoolSnapshot.barrenness`."""
+    return msgspec.convert(pool, PoolSnapshot).barrenness
 
 
 def cells(backend: Picture, pool: Picture) -> tuple[str, ...]:
@@ -75,6 +88,7 @@ def remarks(pool: Picture) -> Iterator[str]:
     if pool["switching_to"]:
         yield f"{pool['switching_to']} is to take over"
     for backend in pool["backends"]:
+        yield from _of_isolation(backend)
         if backend["binding"] == "unbound" or (backend["binding"] == "unknown" and backend["health"] == "up"):
             yield f"{backend['name']}: {backend['binding']}, {backend['binding_reason']}"
         if backend["fencing"] not in {None, "fenced"}:
@@ -88,6 +102,13 @@ def remarks(pool: Picture) -> Iterator[str]:
         if backend["last_error"]:
             yield backend["last_error"]
     yield from pool.get("expiring", ())
+    if pool.get("unsaved"):
+        yield pool["unsaved"]
+
+
+def _of_isolation(backend: Picture) -> Iterator[str]:
+    if backend["said"] and backend["said"]["role"] == "isolated":
+        yield f"{backend['name']} is isolated, it cannot reach the journal: its log says why"
 
 
 def duration(seconds: float) -> str:

@@ -30,13 +30,14 @@ def status_command(admin: str, token_file: Path | None, *, as_json: bool, watch:
     Exit status 1 when a pool is not served, or another server claims its name.
     """
     asked = Admin(admin, token_file)
-    pools = asked.get("pools")["pools"]
+    answer = asked.get("pools")
+    pools = answer["pools"]
     if watch:
         _watch(asked, as_json=as_json)
     elif as_json:
-        click.echo(json.dumps({"pools": pools}, indent=2))
+        click.echo(json.dumps(answer, indent=2))
     else:
-        for line in describe(pools):
+        for line in describe(pools, answer.get("remarks", ())):
             click.echo(line)
     if not all(map(is_well, pools)):
         raise SystemExit(Stopped.exit_code)
@@ -59,7 +60,7 @@ def _watch(asked: Admin, *, as_json: bool) -> None:
 def _look(asked: Admin, *, as_json: bool) -> list[str]:
     """What there is to show now; an lsproxy that restarts is waited for."""
     try:
-        pools: Any = asked.get("pools")["pools"]
+        answer: Any = asked.get("pools")
     except Stopped as stopped:
         return [json.dumps({"error": str(stopped)}) if as_json else str(stopped)]
-    return [json.dumps({"pools": pools})] if as_json else list(describe(pools))
+    return [json.dumps(answer)] if as_json else list(describe(answer["pools"], answer.get("remarks", ())))

@@ -54,7 +54,7 @@ def _owner(path: Path, state: Path) -> tuple[int, int] | None:
     """Who must be able to read the file, where root writes it: its owner so far, or the user lsproxy runs as."""
     if os.geteuid() != 0:
         return None
-    for known in (path, state):
+    for known in (path, state, state.parent):
         if known.exists():
             status = known.stat()
             return (status.st_uid, status.st_gid)

@@ -40,15 +40,22 @@ class Failback(enum.StrEnum):
     MANUAL = "manual"
 
 
+class Part(enum.StrEnum):
+    """Which one of a pair a backend is."""
+
+    PRIMARY = "primary"
+    REDUNDANT = "redundant"
+
+
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     """
     The facts on one backend.
 
     `is_lost`: its control connection ended and no new one has answered yet. `bar`: why it may get no clients
     whatever happens (unbound, another server), or None. `stable_since`: since when it stands by without a break,
-    by the clock of `Situation.now`. `ask_after`: not to be asked to take over before that time,
-    `ask_politely_after`: nor from a good holder before that; `refusal`: why
-    it did not when it was asked last.
+    by the clock of `Situation.now`. `part`: which one of a pair it said it is, None: of none. `ask_after`: not to be
+    asked to take over before that time, `ask_politely_after`: nor from a good holder before that; `refusal`: why it
+    did not when it was asked last.
     """
 
     name: str
@@ -59,6 +66,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     bar: str | None = None
     report: Report | None = None
     stable_since: float | None = None
+    part: Part | None = None
     ask_after: float = 0.0
     ask_politely_after: float = 0.0
     refusal: str | None = None
@@ -127,6 +135,25 @@ def decide(candidates: Sequence[Candidate], verdict: Verdict, situation: Situati
 def may_stand_in(candidate: Candidate, followed: Followed | None) -> bool:
     """Whether this backend could be asked to take over, were it not for its pause between two askings."""
     return _why_not_chosen(candidate) is None and _stands_by(candidate, followed)
+
+
+def kept_away(candidates: Sequence[Candidate], used: Use, situation: Situation) -> str | None:
+    """What is to be said where a primary could serve again and `failback` leaves the name with its redundant server."""
+    holder = next(candidate for candidate in candidates if candidate.name == used.backend)
+    is_limited = holder.part is Part.REDUNDANT and holder.report is not None and holder.report.role == "active"
+    if not is_limited or situation.failback is Failback.AUTOMATIC:
+        return None
+    primary = next((candidate for candidate in candidates if candidate.part is Part.PRIMARY), None)
+    if primary is None or primary.admin is not Admin.READY or primary.bar is not None:
+        return None
+    if not _stands_by(primary, situation.followed):
+        return None
+    if primary.is_kept_out:
+        return f"{primary.name}, the primary, stands by, kept out until `lsproxy ready`; the hours of {holder.name} run"
+    return (
+        f"{primary.name}, the primary, stands by, and failback: {situation.failback} leaves the name with"
+        f" {holder.name} while its hours run; `lsproxy switch` gives it back"
+    )
 
 
 def state(candidate: Candidate) -> str:

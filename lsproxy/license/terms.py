@@ -66,10 +66,6 @@ class Pool(msgspec.Struct, frozen=True):
         """Whether the last day is over at `now_wall`, POSIX seconds."""
         return now_wall >= self.ends_at
 
-    def changes_after(self, now_wall: float) -> float:
-        """When, after `now_wall`, the next of the two answers changes; POSIX seconds, infinite if never."""
-        return min((at for at in (self.starts_at, self.ends_at) if at > now_wall), default=inf)
-
 
 def pool_of(line: FeatureLine) -> Pool:
     """The pool of a line that `why_not_served` has nothing against. Raises LicenseError for another."""

@@ -6,6 +6,7 @@ Invariant: the Deferred of an attempt fires once; whatever comes after that clos
 
 import errno
 import ipaddress
+import os
 import socket
 from collections.abc import Callable
 from functools import lru_cache, partial
@@ -130,6 +131,12 @@ def is_numeric(host: str) -> bool:
 def is_shortage(error: BaseException | None) -> bool:
     """Whether a connection failed because this machine has run out of something, which says nothing of the server."""
     return getattr(error, "osError", None) in _SHORTAGES
+
+
+def in_words(failure: Failure) -> str:
+    """Why a connection could not be made: what the system says of it, without Twisted's words before that."""
+    number = getattr(failure.value, "osError", None)
+    return os.strerror(number) if isinstance(number, int) else str(failure.getErrorMessage())
 
 
 def _connect_error(error: BaseException) -> BaseException:

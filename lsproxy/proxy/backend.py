@@ -9,12 +9,13 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 import msgspec
+from msgspec import UNSET
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 
 from lsproxy.config import model
 from lsproxy.core.binding import Binding, Bound, Unbound, Unknown, bind, license_note
-from lsproxy.core.choice import Admin, Candidate
+from lsproxy.core.choice import Admin, Candidate, Part
 from lsproxy.core.claims import Report, stranger
 from lsproxy.core.health import Down, Health, Thresholds, Unchecked, Up, check_failed, check_passed
 from lsproxy.license.signature import VerifiedLicense
@@ -40,7 +41,9 @@ class Place(msgspec.Struct, frozen=True):
 
 
 class Watching(Protocol):
-    """Who is told what a backend does."""
+    """The pool, which is told what a backend does."""
+
+    name: str
 
     def judge(self) -> None:
         """Something changed, or a check ended: decide anew."""
@@ -107,6 +110,14 @@ class Backend:
         self._stable_since = None
         self._bind()
 
+    def inherit(self, former: "Backend") -> None:
+        """Go on with what was counted of `former`, which this one takes the place of: a counter never falls."""
+        self._prober.latencies = former.latencies
+
+    def renew(self, token: str | None) -> None:
+        """This is the operator token from now on, as `Prober.renew`."""
+        self._prober.renew(token)
+
     def suspect(self) -> None:
         """A session met something odd there."""
         self._prober.suspect()
@@ -145,19 +156,25 @@ class Backend:
     @property
     def is_of_a_pair(self) -> bool:
         """Whether it said that it is one of a primary and its redundant server."""
-        return self._part in {"primary", "redundant"}
+        return self._part is not None
+
+    @property
+    def is_redundant(self) -> bool:
+        """Whether it said that it is a primary's redundant server."""
+        return self._part is Part.REDUNDANT
 
     @property
     def precedence(self) -> int:
         """The lower, the sooner it is chosen: a primary before its redundant server, a triad by priority."""
-        if self._part == "redundant":
+        if self.is_redundant:
             return 1
-        priority = None if self._status is None else self._status.redundancy.get("priority")
-        return priority if isinstance(priority, int) else 0
+        priority = UNSET if self._status is None else self._status.redundancy.priority
+        return 0 if priority is UNSET else priority
 
     @property
-    def _part(self) -> object:
-        return None if self._status is None else self._status.redundancy.get("role")
+    def _part(self) -> Part | None:
+        role = None if self._status is None else self._status.redundancy.role
+        return next((part for part in Part if part == role), None)
 
     @property
     def hostids(self) -> list[str] | None:
@@ -190,6 +207,7 @@ class Backend:
             bar=self._bar,
             report=self.report,
             stable_since=self._stable_since,
+            part=self._part,
             ask_after=self.ask_after,
             ask_politely_after=self.ask_politely_after,
             refusal=self.refusal,
@@ -199,6 +217,7 @@ class Backend:
         """The picture for people."""
         status = self._status
         said = None if status is None or isinstance(self._health, Down) else _said(status)
+        remark = None if said is None else said.remark(self._watching.name)
         return BackendSnapshot(
             name=self.name,
             address=self.address,
@@ -212,7 +231,7 @@ class Backend:
             said=said,
             connections=connections,
             last_error=self.last_error,
-            takeover_note=None if said is None or said.remark is None else f"{self.name} {said.remark}",
+            takeover_note=None if remark is None else f"{self.name} {remark}",
         )
 
     # --- said by the prober -----------------------------------------------------
@@ -252,7 +271,8 @@ class Backend:
         if isinstance(health, Up):
             self._watching.announce("backend_up", f"{self.name} answers", backend=self.name)
         elif isinstance(health, Down):
-            why = f"{self.name} is down: {self._last_error}"
+            fault = (self._last_error or "").removeprefix(f"{self.name}: ")
+            why = f"{self.name} is down: {fault}"
             self._watching.announce("backend_down", why, backend=self.name)
 
     def _stranger(self, status: StatusReply) -> str | None:
@@ -261,6 +281,8 @@ class Backend:
     def _note_license(self, status: StatusReply) -> None:
         """While a new license is put in force, files and servers differ for a moment: only what lasts is said."""
         note = None if self._licenses is None else license_note(self._licenses.of(self.name), status.license, self.name)
+        if note is None:
+            note = next((f"{self.name}: {said.message}" for said in status.notices if said.code == "license"), None)
         if note is None:
             self._license_note = self._differs_since = None
         elif self._differs_since is None:
@@ -287,7 +309,7 @@ class Backend:
         left = self._hours_left
         if left is None or (before is not None and left >= before):
             return
-        remark = _said(status).remark
+        remark = _said(status).remark(self._watching.name)
         event = "takeover_hours" if left else "blocked"
         self._watching.announce(event, f"{self.name} {remark}", backend=self.name, hours=left)
 
@@ -309,17 +331,17 @@ class Backend:
 
 def _identity(status: StatusReply) -> tuple[object, ...]:
     """What decides whether it is bound."""
-    return status.hostids, status.license, status.server, status.backend, status.redundancy.get("primary")
+    return status.hostids, status.license, status.server, status.backend, status.redundancy.primary
 
 
 def _bind_registered(verified: VerifiedLicense, status: StatusReply) -> Binding | None:
     """A server that is registered as redundant server of a primary is bound where its primary is."""
-    primary = status.redundancy.get("primary")
-    if status.redundancy.get("role") != "redundant" or not isinstance(primary, dict) or "hostids" not in primary:
+    primary = status.redundancy.primary
+    if status.redundancy.role != "redundant" or primary is None or primary.hostids is UNSET:
         return None
-    found = bind(verified, list(map(str, primary["hostids"])), (), str(primary["name"]))
+    found = bind(verified, primary.hostids, (), primary.name)
     if isinstance(found, Bound):
-        return Bound(f"registered as redundant server of {primary['name']}, {found.reason}")
+        return Bound(f"registered as redundant server of {primary.name}, {found.reason}")
     return found
 
 
@@ -327,7 +349,7 @@ def _hours_left(status: StatusReply) -> int | None:
     """How many hours are left of a takeover limit, in the steps that are warned of; None while there is no need to."""
     if status.takeover is None:
         return None
-    remaining = status.takeover["remaining"]
+    remaining = status.takeover.remaining
     if remaining <= 0:
         return 0
     return next((hours for hours in WARNING_HOURS if remaining <= hours * HOUR_SECONDS), None)

@@ -38,19 +38,28 @@ class RequestRefusedError(LsproxyError):
 @implementer(IProtocol)
 class Control:
     """
-    `name` is the server's, for sentences. `ended` is called once with the reason when the connection is over.
-    `token` None: no hello is said, so the server answers `status` and `usage` only.
+    `name` is the server's, for sentences. `ended` is called once with the reason when the connection is over, and
+    before that `accepted` if the token was. `token` None: no hello is said, so the server answers `status` and `usage`
+    only.
     """
 
-    def __init__(self, name: str, token: str | None, ended: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        name: str,
+        token: str | None,
+        ended: Callable[[str], None],
+        accepted: Callable[[], None] = lambda: None,
+    ) -> None:
         self._name = name
         self._token = token
         self._ended = ended
+        self._accepted = accepted
         self._transport: Wire | None = None
         self._splitter = LineSplitter(REPLY_LIMIT)
         self._waiting: dict[int, Deferred[bytes]] = {}
         self._last_id = 0
         self.complaint: str | None = None
+        self.is_token_refused = False
 
     def makeConnection(self, transport: ITransport) -> None:
         """Twisted: connected."""
@@ -66,7 +75,7 @@ class Control:
         hello = {"id": self._last_id, "op": "hello", "protocol": PROTOCOL, "token": self._token}
         greeting = self._expect(self._last_id)
         self._transport.write(msgspec.json.encode(hello) + b"\n")
-        greeting.addErrback(self._token_refused)
+        greeting.addCallbacks(lambda _: self._accepted(), self._token_refused)
 
     def ask(self, kind: Callable[..., msgspec.Struct], **fields: Any) -> Deferred[bytes]:
         """
@@ -130,4 +139,5 @@ class Control:
 
     def _token_refused(self, failure: Failure) -> None:
         if failure.check(RequestRefusedError):
+            self.is_token_refused = True
             self.complaint = f"{self._name} refuses the pool's operator token: {failure.getErrorMessage()}"

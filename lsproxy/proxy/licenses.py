@@ -8,8 +8,10 @@ an error of the configuration; a line that is not genuine is a finding.
 import contextlib
 import os
 import tempfile
+import threading
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
@@ -19,6 +21,8 @@ from lsproxy.license.file import read_license
 from lsproxy.license.grammar import parse
 from lsproxy.license.keys import load_public_key
 from lsproxy.license.signature import VerifiedLicense, verify
+
+MOST_PROBLEMS: Final = 10
 
 
 class LicenseRefusedError(LsproxyError):
@@ -33,6 +37,7 @@ class Licenses:
             vendor: load_public_key(path) for vendor, path in config.vendor_keys.items()
         }
         self._default = config.license_file
+        self._replacing = threading.Lock()
         self._own = {name: backend.license_file for name, backend in config.backends.items() if backend.license_file}
         self._verified = {path: verify(read_license(path), self._keys) for path in {self._default, *self._own.values()}}
 
@@ -44,19 +49,25 @@ class Licenses:
         """A new text, verified. Raises LicenseRefusedError where a line of it, or all of it, is not genuine."""
         verified = verify(parse(text, "the new license"), self._keys)
         if not verified.good or verified.broken:
-            raise LicenseRefusedError(
-                "\n".join(map(str, verified.problems)) or "the new license: it has no signed line to serve"
-            )
+            told = [str(problem) for problem in verified.problems[:MOST_PROBLEMS]]
+            if len(verified.problems) > MOST_PROBLEMS:
+                told.append(f"and {len(verified.problems) - MOST_PROBLEMS} more")
+            raise LicenseRefusedError("\n".join(told) or "the new license: it has no signed line to serve")
         return verified
 
     def replace(self, text: str) -> None:
-        """Put `text` in place of every file; what was there stays beside it as FILE.old. Raises LsproxyError."""
-        for path in self._verified:
-            try:
-                _replace(path, text)
-            except OSError as error:
-                raise LsproxyError(f"{path} cannot be replaced: {error.strerror}; put the new license there") from error
-            self._verified[path] = verify(parse(text, str(path)), self._keys)
+        """
+        Put `text` in place of every file; what was there stays beside it as FILE.old. May be called in a thread. Raises
+        LsproxyError.
+        """
+        with self._replacing:
+            for path in self._verified:
+                try:
+                    _replace(path, text)
+                except OSError as error:
+                    why = f"{path} cannot be replaced: {error.strerror}; put the new license there"
+                    raise LsproxyError(why) from error
+                self._verified[path] = verify(parse(text, str(path)), self._keys)
 
 
 def _replace(path: Path, text: str) -> None:

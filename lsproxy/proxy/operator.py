@@ -6,20 +6,33 @@ with an LsproxyError whose sentence is for the operator.
 """
 
 from collections.abc import Callable
-from typing import Any, NoReturn
+from datetime import date
+from typing import Any, NoReturn, TypeVar
 
 import msgspec
-from twisted.internet.defer import Deferred, TimeoutError, fail, gatherResults, succeed  # noqa: A004 - Twisted's name
+from twisted.internet.defer import (
+    Deferred,
+    TimeoutError,  # noqa: A004 - Twisted's name
+    fail,
+    gatherResults,
+    maybeDeferred,
+    succeed,
+)
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from lsproxy.core.binding import Unbound, bind
 from lsproxy.core.choice import Admin
 from lsproxy.errors import LsproxyError
+from lsproxy.license.offer import shortfalls
+from lsproxy.license.signature import VerifiedLicense
 from lsproxy.proxy.backend import Backend
 from lsproxy.proxy.pool import Pool, Watched
 from lsproxy.proxy.seatpool import SeatPool
+from lsproxy.seat.lines import REQUEST_LIMIT
 from lsproxy.seat.messages import (
+    PROTOCOL,
+    UNREADABLE,
     Activate,
     Install,
     Remove,
@@ -31,10 +44,10 @@ from lsproxy.seat.messages import (
 )
 
 REQUEST_SECONDS = 5.0
+MOST_LICENSE_BYTES = REQUEST_LIMIT - 64  # what is around it in a request
 
-_usage = msgspec.json.Decoder(UsageReply).decode
-_request_key = msgspec.json.Decoder(RequestKeyReply).decode
-_unblocked = msgspec.json.Decoder(Unblocked).decode
+R = TypeVar("R", bound=msgspec.Struct)
+InThread = Callable[..., Deferred[Any]]
 
 
 class OperationRefusedError(LsproxyError):
@@ -42,19 +55,24 @@ class OperationRefusedError(LsproxyError):
 
 
 class Installed(msgspec.Struct, frozen=True):
-    """Where a license was put: `digest` is in force on `active`; `problems` holds a sentence for each other place."""
+    """
+    Where a license was put: `digest` is in force on `active`; `problems` holds a sentence for each other place that it
+    did not reach, `warnings` what it does not grant though somebody may count on it.
+    """
 
     digest: str
     active: str
     problems: list[str]
+    warnings: list[str] = []
 
 
 class Operator:
-    """The operator's side of `pool`."""
+    """The operator's side of `pool`. `in_thread` calls what takes long, and does so at once where it is not said."""
 
-    def __init__(self, reactor: IReactorTime, pool: Pool) -> None:
+    def __init__(self, reactor: IReactorTime, pool: Pool, in_thread: InThread = maybeDeferred) -> None:
         self._reactor = reactor
         self._pool = pool
+        self._in_thread = in_thread
 
     def switch(self, to: str | None = None, *, force: bool = False) -> Deferred[None]:
         """
@@ -106,6 +124,7 @@ class Operator:
             backend.is_kept_out = False
             backend.start()
         self._pool.judge()
+        self._pool.save_now()
         if admin is not Admin.DRAIN:
             return succeed(None)
         gone = {name, None} if was_serving else {name}
@@ -120,45 +139,88 @@ class Operator:
     ) -> Deferred[UsageReply]:
         """One page of who holds what, as protocol.md says of `usage`."""
         asked = self._ask_serving(Usage, feature=feature, after=after, limit=limit, holders=holders)
-        return asked.addCallback(_usage)
+        return asked.addCallback(_decoded, UsageReply).addCallback(_checked)
 
     def request_key(self) -> Deferred[RequestKeyReply]:
         """The key with which the vendor is asked for more hours for the redundant server that serves."""
-        return self._ask_serving(RequestKey).addCallback(_request_key)
+        return self._ask_serving(RequestKey).addCallback(_decoded, RequestKeyReply)
 
     def activate(self, key: str) -> Deferred[Unblocked]:
         """Count the hours of the vendor's activation key."""
-        return self._ask_serving(Activate, key=key).addCallback(_unblocked)
+        return self._ask_serving(Activate, key=key).addCallback(_decoded, Unblocked)
+
+    def foresee(self, text: str, today: date) -> Deferred[list[str]]:
+        """What a license would not grant on `today`, in UTC, though somebody may count on it; nothing is changed."""
+
+        def examined(found: tuple[Backend, VerifiedLicense]) -> Deferred[list[str]]:
+            _, verified = found
+
+            def seen(usage: UsageReply) -> list[str]:
+                return shortfalls(verified, {one.feature: one.in_use for one in usage.features}, today)
+
+            def unseen(failure: Failure) -> list[str]:
+                failure.trap(LsproxyError)
+                return shortfalls(verified, {}, today)
+
+            return self.usage(holders=False).addCallbacks(seen, unseen)
+
+        return self._examined(text).addCallback(examined)
 
     def install(self, text: str) -> Deferred[Installed]:
         """Verify a license, put it in force on the active server, send it to the others and to the proxy's file."""
+
+        def ask(found: tuple[Backend, VerifiedLicense]) -> Deferred[Installed]:
+            active, verified = found
+            put = self._ask(active, Install, license=text)
+            return put.addCallback(lambda _line: self._spread(text, verified.digest, active))
+
+        return self._examined(text).addCallback(ask)
+
+    def _spread(self, text: str, digest: str, active: Backend) -> Deferred[Installed]:
+        """`text`, with that digest, is in force on `active`: it goes everywhere else."""
+        pool = self._seat_pool()
+        licenses = pool.plan.licenses
+        problems: list[str] = []
+
+        def not_replaced(failure: Failure) -> None:
+            failure.trap(LsproxyError)
+            problems.append(failure.getErrorMessage())
+
+        def replaced(_: object) -> Deferred[list[str | None]]:
+            for backend in pool.backends.values():
+                backend.check_against(licenses)
+            pool.announce("license_installed", f"license {digest} is in force on {active.name}")
+            return gatherResults([self._install(b, text) for b in pool.backends.values() if b is not active])
+
+        replacing = self._in_thread(licenses.replace, text)
+        replacing.addErrback(not_replaced).addCallback(replaced)
+        return replacing.addCallback(lambda said: Installed(digest, active.name, [*problems, *filter(None, said)]))
+
+    def _examined(self, text: str) -> Deferred[tuple[Backend, VerifiedLicense]]:
+        """The license, where the server that serves could serve it too."""
+        length = len(msgspec.json.encode(text))
         try:
-            pool = self._seat_pool()
-            licenses = pool.plan.licenses
-            active = self._serving()
-            verified = licenses.examine(text)
-            bound = bind(verified, active.hostids, pool.plan.config.backends[active.name].hostids, active.name)
-            if isinstance(bound, Unbound):
-                raise OperationRefusedError(f"{active.name} could not serve it: {bound.reason}")
+            self._serving()
+            licenses = self._seat_pool().plan.licenses
+            # A longer request would end the connection, by which the server is known to live.
+            if length > MOST_LICENSE_BYTES:
+                raise OperationRefusedError(
+                    f"the new license has {length} bytes, and a license server takes at most {MOST_LICENSE_BYTES} by"
+                    " the network: put the file on the machine of each license server, and run licserver reread there"
+                )
         except LsproxyError as refused:
             return fail(refused)
 
-        def spread(_line: bytes) -> Deferred[Installed]:
-            problems = []
-            try:
-                licenses.replace(text)
-            except LsproxyError as error:
-                problems.append(str(error))
-            for backend in pool.backends.values():
-                backend.check_against(licenses)
-            pool.announce("license_installed", f"license {verified.digest} is in force on {active.name}")
-            others = [self._install(b, text) for b in pool.backends.values() if b is not active]
-            gathered = gatherResults(others)
-            return gathered.addCallback(
-                lambda said: Installed(verified.digest, active.name, [*problems, *filter(None, said)])
-            )
+        def bound(verified: VerifiedLicense) -> tuple[Backend, VerifiedLicense]:
+            active = self._serving()  # another one may serve by now
+            declared = self._seat_pool().plan.config.backends[active.name].hostids
+            found = bind(verified, active.hostids, declared, active.name)
+            if isinstance(found, Unbound):
+                raise OperationRefusedError(f"{active.name} could not serve it: {found.reason}")
+            return active, verified
 
-        return self._ask(active, Install, license=text).addCallback(spread)
+        # Hundreds of signatures take longer than clients should wait.
+        return self._in_thread(licenses.examine, text).addCallback(bound)
 
     def _install(self, backend: Backend, text: str) -> Deferred[str | None]:
         asked = self._ask(backend, Install, license=text)
@@ -229,3 +291,16 @@ class Operator:
         done.addTimeout(self._pool.switch_seconds, self._reactor).addErrback(late)
         look()
         return done
+
+
+def _decoded(line: bytes, kind: type[R]) -> R:
+    try:
+        return msgspec.json.decode(line, type=kind)
+    except UNREADABLE as problem:
+        raise OperationRefusedError(f"the license server's answer is none of {PROTOCOL}: {problem}") from problem
+
+
+def _checked(usage: UsageReply) -> UsageReply:
+    if usage.fault is not None:
+        raise OperationRefusedError(f"the license server's answer is none of {PROTOCOL}: {usage.fault}")
+    return usage

@@ -73,7 +73,8 @@ class Watched(Protocol):
 class Pool(abc.ABC):
     """
     Servers of which one at a time is used, named `name`. `traffic` has its connections; `expiring` are sentences on
-    license lines whose end is near.
+    license lines whose end is near, `is_expired` is set when every line has ended. `unsaved` says why what is to be
+    remembered could not be written, None while it is.
 
     `failovers` and `switchovers` tell how long nobody served while another backend took over: from one that did not
     answer, or from one that did.
@@ -107,6 +108,8 @@ class Pool(abc.ABC):
         self._note: str | None = None
         self._said: tuple[str, ...] = ()
         self.expiring: list[str] = []
+        self.is_expired = False
+        self.unsaved: str | None = None
         self._is_judging = False
         self._is_news = False
         self._is_running = False
@@ -312,17 +315,25 @@ class Pool(abc.ABC):
         if self._remembered != self._saved and self._saving is None:
             self._saving = self._reactor.callLater(0, self._save)
 
+    def save_now(self) -> None:
+        """Write what is to be remembered, if that is not done yet; `unsaved` says what came of it."""
+        self._remembered = self._remember()
+        self._save()
+
     def _save(self) -> None:
         if self._saving is not None and self._saving.active():
             self._saving.cancel()
         self._saving = None
         if self._remembered == self._saved:
+            self.unsaved = None
             return
         try:
             self._memory.save(self.name, self._remembered)
         except StateFileError as error:
+            self.unsaved = f"what was decided last would be forgotten at a restart: {error}"
             self.announce("state_not_saved", str(error))
             if self._is_running:
                 self._saving = self._reactor.callLater(SAVE_AGAIN_SECONDS, self._save)
         else:
             self._saved = self._remembered
+            self.unsaved = None

@@ -5,6 +5,9 @@ A `status` goes out every `interval` whether or not the last one was answered,
 each with its own deadline, so a stopped process is found `fall` intervals and
 one deadline after it stopped. The end of the connection is a failed check at
 once, and the next connection is dialled in the same turn.
+
+A server that refuses the token is asked its status without one, as it may well serve; the token is tried again beside
+that every TOKEN_SECONDS, and the connection on which it is accepted is the one used from then on.
 """
 
 from collections.abc import Callable
@@ -13,16 +16,21 @@ from typing import Any, Protocol
 import msgspec
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError, fail  # noqa: A004 - Twisted's name
 from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClientEndpoint
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from lsproxy.metrics.buckets import PROBE_BOUNDS, Buckets
+from lsproxy.net.dialing import in_words
 from lsproxy.proxy.control import Control, ControlLostError
 from lsproxy.proxy.dialling import OneProtocol
 from lsproxy.seat.messages import UNREADABLE, Status, StatusReply
 
 JITTER = 0.1
 SOONEST_SECONDS = 0.01  # between two checks that evidence asked for: a herd of sessions has one thing to say
+TOKEN_SECONDS = 5.0
 PATIENCE_SECONDS = 5.0  # unanswered for so long, a connection is dialled anew: its path may be gone for good
+
+log = Logger()
 
 _status = msgspec.json.Decoder(StatusReply).decode
 
@@ -66,6 +74,10 @@ class Prober:
         self._listening = listening
         self._control: Control | None = None
         self._dial: Deferred[Any] | None = None
+        self._trial: Control | None = None
+        self._trial_dial: Deferred[Any] | None = None
+        self._tried_at = 0.0
+        self._refusal: str | None = None
         self._tick: IDelayedCall | None = None
         self.latencies = Buckets(PROBE_BOUNDS)
         """How long passed checks took."""
@@ -80,7 +92,7 @@ class Prober:
     @property
     def complaint(self) -> str | None:
         """What the server said against the connection itself, such as a refused token."""
-        return None if self._control is None else self._control.complaint
+        return self._refusal or (None if self._control is None else self._control.complaint)
 
     def start(self) -> None:
         """Begin to check, now."""
@@ -98,6 +110,17 @@ class Prober:
             control.abort()
         if self._dial is not None:
             self._dial.cancel()
+        self._end_trial()
+        self._refusal = None
+
+    def renew(self, token: str | None) -> None:
+        """Say `token` from now on. The connection in use stays until the server has accepted it on another one."""
+        if token == self._token:
+            return
+        self._token = token
+        self._refusal = None
+        if self._control is not None and token is not None:
+            self._try_token()
 
     def suspect(self) -> None:
         """Check beside the regular checks, unless that was done just now: somebody saw something."""
@@ -131,13 +154,17 @@ class Prober:
         elif self._checked_at - self._answered_at > max(PATIENCE_SECONDS, 4 * self._timing.timeout):
             control.abort()
         else:
+            if self._refusal is not None and self._checked_at - self._tried_at >= TOKEN_SECONDS:
+                self._try_token()
             check = control.ask(Status).addTimeout(self._timing.timeout, self._reactor)
             check.addCallbacks(self._answered, self._unanswered, callbackArgs=(self._checked_at,))
 
     def _connect(self) -> None:
         if self._dial is not None:
             return
-        control = Control(self._name, self._token, lambda reason: self._lost(control, reason))
+        # One that is known to be refused would end the connection.
+        token = None if self._refusal is not None else self._token
+        control = Control(self._name, token, lambda reason: self._lost(control, reason))
         dial = self._endpoint.connect(OneProtocol(control))
         self._dial = dial
         dial.addTimeout(self._timing.timeout, self._reactor)
@@ -145,7 +172,7 @@ class Prober:
 
     def _connected(self, control: Control) -> None:
         self._dial = None
-        if self._tick is None:
+        if self._tick is None or self._control is not None:
             control.abort()
             return
         self._control = control
@@ -155,16 +182,56 @@ class Prober:
     def _not_connected(self, failure: Failure) -> None:
         self._dial = None
         if self._tick is not None:
-            why = "no connection in time" if failure.check(TimeoutError, CancelledError) else failure.getErrorMessage()
+            why = "no connection in time" if failure.check(TimeoutError, CancelledError) else in_words(failure)
             self._listening.check_failed(f"{self._name}: {why}", is_lost=True)
 
+    def _try_token(self) -> None:
+        self._end_trial()
+        self._tried_at = self._reactor.seconds()
+        control = Control(
+            self._name, self._token, lambda reason: self._lost(control, reason), lambda: self._accepted(control)
+        )
+        self._trial = control
+        self._trial_dial = self._endpoint.connect(OneProtocol(control))
+        self._trial_dial.addTimeout(self._timing.timeout, self._reactor)
+        self._trial_dial.addErrback(lambda _: None)  # the connection in use tells whether it answers
+
+    def _end_trial(self) -> None:
+        trial, self._trial = self._trial, None
+        if self._trial_dial is not None:
+            self._trial_dial.cancel()
+        if trial is not None:
+            trial.abort()
+
+    def _accepted(self, control: Control) -> None:
+        if control is not self._trial:
+            return
+        self._trial = self._refusal = None
+        former, self._control = self._control, control
+        self._answered_at = self._reactor.seconds()
+        if former is not None:
+            former.abort()
+
     def _lost(self, control: Control, reason: str) -> None:
+        if control is self._trial:
+            self._trial = None
+            if control.is_token_refused:
+                self._note_refusal(reason)
         if control is not self._control:
             return
         self._control = None
-        self._listening.check_failed(reason, is_lost=True)
+        if control.is_token_refused:
+            self._note_refusal(reason)
+        else:
+            self._refusal = None  # whoever answers next may take it
+            self._listening.check_failed(reason, is_lost=True)
         if self._tick is not None:
             self._connect()
+
+    def _note_refusal(self, reason: str) -> None:
+        if self._refusal is None:
+            log.warn("{reason}", event="advice", reason=reason)
+        self._refusal, self._tried_at = reason, self._reactor.seconds()
 
     def _answered(self, line: bytes, asked_at: float) -> None:
         self._answered_at = self._reactor.seconds()

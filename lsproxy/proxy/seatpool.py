@@ -23,6 +23,7 @@ from lsproxy.core.choice import (
     Situation,
     Use,
     decide,
+    kept_away,
     may_stand_in,
     state,
 )
@@ -71,7 +72,7 @@ class SeatPool(Pool):
         self.takeovers = Takeovers(reactor, self)
         self._verdict: Verdict = Unclaimed()
         self._backends: dict[str, Backend] = {}
-        self._take_on(plan)
+        self._take_on(plan, {})
 
     @property
     def backends(self) -> dict[str, Backend]:
@@ -105,13 +106,14 @@ class SeatPool(Pool):
         gone = [name for name in self.backends if not _is_same(before, plan, name)]
         if self._serving in gone:
             self._halt(f"{self._serving} was changed or taken out by a reload", None)
-        for name in gone:
-            self.backends.pop(name).stop()
+        former = {name: self.backends.pop(name) for name in gone}
+        for name, backend in former.items():
+            backend.stop()
             if not _is_there(before, plan, name):
                 self.traffic.cut(name)
         if self.takeovers.asked is not None and self.takeovers.asked.name not in self.backends:
             self.takeovers.stop()
-        self._take_on(plan)
+        self._take_on(plan, former)
         self.judge()
 
     def snapshot(self) -> PoolSnapshot:
@@ -136,6 +138,8 @@ class SeatPool(Pool):
             failback=self.failback,
             hold=config.hold,
             expiring=list(self.expiring),
+            is_expired=self.is_expired,
+            unsaved=self.unsaved,
             backends=[backend.snapshot(connections.get(name, 0)) for name, backend in self.backends.items()],
         )
 
@@ -209,7 +213,7 @@ class SeatPool(Pool):
             self.followed = next_followed(self.followed, verdict)
         match decision:
             case Use():
-                self._use(decision)
+                self._use(decision, kept_away(self.candidates(), decision, self.situation()))
             case AskTakeover(heir, after_epoch, deposed, meanwhile, leave):
                 if meanwhile is None:
                     self._halt(f"{heir} was asked to take over", leave)
@@ -227,12 +231,12 @@ class SeatPool(Pool):
                 assert_never(decision)
         self._rest_those_in_maint()
 
-    def _use(self, use: Use) -> None:
+    def _use(self, use: Use, remark: str | None = None) -> None:
         if use.note is None and self.takeovers.asked is None:
             for backend in self.backends.values():
                 backend.refusal = None
         former = self.chosen
-        self._serve(use.backend, use.note, former, use.epoch)
+        self._serve(use.backend, use.note or remark, former, use.epoch)
         if former != use.backend:
             self._keep_out_if_lost(former)
 
@@ -252,7 +256,8 @@ class SeatPool(Pool):
 
     # --- backends ----------------------------------------------------------------
 
-    def _take_on(self, plan: SeatPlan) -> None:
+    def _take_on(self, plan: SeatPlan, former: Mapping[str, Backend]) -> None:
+        """Backends of `plan`; those that take the place of `former` ones go on with what was counted."""
         kept = self._backends
         self._backends = {}
         for name, place in plan.places.items():
@@ -261,7 +266,10 @@ class SeatPool(Pool):
                 backend = Backend(self._reactor, name, place, plan.config, plan.token, self._random, self)
                 backend.admin = Admin(self._remembered.admin.get(name, Admin.READY))
                 backend.is_kept_out = name in self._remembered.kept_out
+                if name in former:
+                    backend.inherit(former[name])
             self._backends[name] = backend
+            backend.renew(plan.token)
             backend.hold = plan.config.hold
             backend.check_against(plan.licenses)
             if self._is_running and backend.admin is not Admin.MAINT:
@@ -280,7 +288,7 @@ class SeatPool(Pool):
 def _is_same(before: SeatPlan, after: SeatPlan, name: str) -> bool:
     """Whether the backend `name` can go on as it is."""
     old, new = before.config, after.config
-    if name not in new.backends or before.token != after.token:
+    if name not in new.backends:
         return False
     return (old.backends[name], old.health, old.binding) == (new.backends[name], new.health, new.binding)
 

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import msgspec
 
+from lsproxy import ownfile
+from lsproxy.fullness import advised
 from lsproxy.proxy.memory import Remembered, StateFileError
 
 APPLICATION_ID = 0x6C737078  # "lspx"
@@ -32,6 +34,7 @@ class SqliteMemory:
         if not path.parent.is_dir():
             raise StateFileError(f"{path}: the folder {path.parent} does not exist; make it, or set `state` elsewhere")
         try:
+            ownfile.make(path)
             self._connection = sqlite3.connect(path, isolation_level=None, timeout=1.0)
         except sqlite3.Error as error:
             raise self._unusable(error) from error
@@ -86,4 +89,4 @@ class SqliteMemory:
             connection.execute("COMMIT")
 
     def _unusable(self, error: Exception) -> StateFileError:
-        return StateFileError(f"{self._path} cannot be used as lsproxy's state: {error}")
+        return StateFileError(f"{self._path} cannot be used as lsproxy's state: {advised(error)}")

@@ -22,6 +22,7 @@ CONF = Path(__file__).parents[2] / "conf"
 # One name, one command: licservers first, the proxy before them last.
 COMMAND_OF = {"licserver-a.yaml": "licserver", "licserver-b.yaml": "licserver", "lsproxy.yaml": "lsproxy"}
 PAIR = {"pair-primary.yaml": "licserver", "pair-redundant.yaml": "licserver"}
+PAIR_PROXY = {"pair-lsproxy.yaml": "lsproxy"}
 SINGLE = {"single.yaml": "licserver"}
 PAIR_ON_HOSTS = {
     "pair-primary-etcd.yaml": "licserver",
@@ -92,6 +93,8 @@ def unpacked(made, license_example):
     example = made.folder / license_example
     hostid = next(line for line in made.run("licserver", "hostid").split() if line.lower().startswith("hostname="))
     example.write_text(example.read_text().replace("HOSTNAME=license-host", hostid))
+    for path in made.folder.glob("*.yaml"):  # a seat is vouched for again with the next heartbeat
+        path.write_text(path.read_text().replace("heartbeat: 15", "heartbeat: 1"))
     (made.folder / "operator.token").touch(0o600)
     (made.folder / "operator.token").write_text("2f61" * 16)
     for command in re.findall(r"^#   (licserver .*)$", example.read_text(), re.MULTILINE):
@@ -178,6 +181,42 @@ def test_the_pair_serves_a_seat(tmp_path):
     assert set(ended.values()) == {0}
 
 
+def test_a_proxy_before_the_pair(tmp_path):
+    """It leads to the primary, and to the redundant server in its place; the primary gets its clients back."""
+    site = unpacked(Site(tmp_path, PAIR | PAIR_PROXY), "pair.lic.example")
+    site.run("licserver", "init", "-c", "pair-primary.yaml")
+    site.run("lsproxy", "token", "add", "ops", "--role", "viewer", "-c", "pair-lsproxy.yaml")
+    path = site.folder / "pair-lsproxy.yaml"
+    path.write_text(path.read_text().replace("failback_after: 300", "failback_after: 1"))
+    try:
+        for name, command in site.commands.items():
+            site.run(command, "check", "-c", name)
+            site.start(name)
+            if command == "licserver":
+                wait_for(lambda name=name: status_of(site, name), f"{name} runs")
+        wait_for(lambda: served_by(site) == "lic-a", "the primary is served")
+        wait_for(lambda: not status_of(site, "pair-redundant.yaml")["redundancy"]["fault"], "the other could take over")
+        with LicenseClient(f"{site.ports['27000']}@127.0.0.1", user="alice") as client, client.checkout("cad") as seat:
+            site.children["pair-primary.yaml"].kill()
+            wait_for(lambda: served_by(site) == "lic-b", "the redundant server is served")
+            site.start("pair-primary.yaml")
+            wait_for(lambda: served_by(site) == "lic-a", "the primary has its clients back")
+            client.checkout("mesh").checkin()
+            wait_for(lambda: seat.is_trusted, "the seat is vouched for again")
+            seat.check()
+    finally:
+        ended = site.stop()
+    assert set(ended.values()) == {0}
+
+
+def served_by(site):
+    """The backend that lsproxy sends clients to, None if none."""
+    admin = f"unix:{site.folder.parent}/run/lsproxy/admin.sock"
+    command = [str(COMMANDS / "lsproxy"), "status", "--json", "--admin", admin]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    return json.loads(done.stdout)["pools"][0]["serving"] if done.stdout else None
+
+
 def status_of(site, name):
     """What a server says of itself, None if nothing."""
     command = [str(COMMANDS / "licserver"), "status", "--json", "-c", str(site.folder / name)]
@@ -191,6 +230,7 @@ def test_no_example_is_left_unrun():
         "alerts.yaml",  # Prometheus', see test_monitoring
         *COMMAND_OF,
         *PAIR,
+        *PAIR_PROXY,
         *SINGLE,
         *PAIR_ON_HOSTS,
         *TRIAD,

@@ -176,7 +176,9 @@ class System:
             status = self.status(name)
             if status is None or status["role"] == "active":
                 return status
-            return status if self.active() is not None and not status["redundancy"].get("fault") else None
+            redundancy = status["redundancy"]
+            is_unseen = redundancy["role"] == "redundant" and redundancy["fault"]
+            return status if self.active() is not None and not is_unseen else None
 
         return wait_for(is_ready, f"{name} is ready")
 

@@ -11,7 +11,7 @@ from tests.faults.caller import Caller
 from tests.faults.process import wait_for
 from tests.faults.witness import Load
 
-DEAF = 3
+DEAF = 2
 MOST_GROWTH_BYTES = DEAF * 32 * 1024 * 1024
 
 DYING_CLIENT = """
@@ -31,7 +31,12 @@ def test_clients_killed_in_a_checkout(make_system):
     What a killed client held is held for its resume window and free after it;
     its place in the queue goes the same way.
     """
-    system = make_system(ttl=1.0, heartbeat=1.0, resume=5.0, has_proxy=True).start()
+    system = make_system(ttl=1.0, heartbeat=0.5, resume=2.6, has_proxy=True)
+    path = system.folder / "lsproxy.yaml"
+    tree = json.loads(path.read_text())
+    tree["pools"]["acme"]["hold"] = 0.5  # less than the trust that is left
+    path.write_text(json.dumps(tree))
+    system.start()
     keeper, patient = system.keeper(), system.keeper("patient")
     mesh = keeper.checkout("mesh", count=3)
     doors = ["proxy", system.wait_active()[0]]

@@ -60,15 +60,15 @@ def test_an_hour_back_and_forth(make_system, clock):
     hours = {system.status(before[0])["now"][:13]}
     with Load(system, seed=50) as load:
         asked = time.monotonic()
-        number = waiting.line.send("checkout", id=10, feature="mesh", wait=4)
+        number = waiting.line.send("checkout", id=10, feature="mesh", wait=2)
         for step in ("+3600", "-3600", "+3600", "+0"):
             clock.step(step)
             load.wait_for_grants()
             hours.add(system.status(before[0])["now"][:13])
-            time.sleep(0.3)
+            time.sleep(0.2)
         refused = waiting.line.reply(number)
         assert refused["error"] == "no_seats"
-        assert time.monotonic() - asked >= 4
+        assert time.monotonic() - asked >= 2
         assert keeper.line.ask("heartbeat")["seats"] == 1
     assert len(hours) >= 3, "the servers never saw the clock move"
     assert system.wait_active() == before

@@ -14,14 +14,15 @@ from tests.faults.witness import Load
 
 NSENTER = "/usr/bin/nsenter"
 ROOM = "3m"
-SILENCE_SECONDS = 1.5
+SILENCE_SECONDS = 1.0
 
 
-def test_a_journal_deleted_in_use(pair):
+def test_a_journal_deleted_in_use(make_system):
     """
     Nobody serves from a deleted journal, no server ends, a log says why; put
     back, the same servers go on with all seats.
     """
+    pair = make_system(ttl=1.0).start()
     keeper = pair.keeper()
     keeper.checkout("cad", count=2)
     with Load(pair, seed=60) as load:
@@ -36,11 +37,12 @@ def test_a_journal_deleted_in_use(pair):
     keeper.assert_keeps()
 
 
-def test_a_journal_replaced_in_use(pair):
+def test_a_journal_replaced_in_use(make_system):
     """
     A new journal in place of the one in use is not served from, neither by the
     running servers nor after their restart, until the old one is back.
     """
+    pair = make_system(ttl=1.0).start()
     keeper = pair.keeper()
     keeper.checkout("cad", count=2)
     with Load(pair, seed=61) as load:

@@ -88,7 +88,7 @@ def told() -> Iterator[list[str]]:
     sentences: list[str] = []
 
     def observe(event):
-        sentences.append(event.get("sentence", ""))
+        sentences.append(event.get("log_sentence", ""))
 
     globalLogPublisher.addObserver(observe)
     yield sentences

@@ -117,11 +117,12 @@ def test_an_older_copy_of_the_journal(make_system):
 
 
 def random_round(system, seed, seconds):
-    """Kills, stops and starts at random, and everything in order at the end; how often the redundant server served."""
+    """The primary is lost, then kills, stops and starts at random, and everything in order at the end."""
     chance = random.Random(seed)
     end = time.monotonic() + seconds
-    takeovers = 0
     with Load(system, seed=seed):
+        system.servers["lic-a"].kill()
+        assert system.wait_active(1)[0] == "lic-b"
         while time.monotonic() < end:
             name = chance.choice(list(system.servers))
             server = system.servers[name]
@@ -135,7 +136,6 @@ def random_round(system, seed, seconds):
                 case "continue" if server.is_stopped:
                     server.signal(signal.SIGCONT)
             time.sleep(chance.choice((0.05, 0.3, 1.0)))
-            takeovers += system.active() == "lic-b"
         for server in system.servers.values():
             server.signal(signal.SIGCONT)
             if not server.is_running:
@@ -143,13 +143,12 @@ def random_round(system, seed, seconds):
         wait_for(lambda: system.active() is not None, "a server is active")
         if system.active() != "lic-a":
             wait_for(lambda: system.licserver("takeover", "lic-a").returncode == 0, "the primary takes the name")
-    return takeovers
 
 
 def test_random_faults(make_system):
     """Twenty seconds of kills and stops: no promise is broken, and no seat is granted beyond the takeover limit."""
     system = make_system(redundancy="pair", takeover_hours=LIMIT_HOURS).start()
-    assert random_round(system, 1, ROUND_SECONDS)
+    random_round(system, 1, ROUND_SECONDS)
 
 
 @pytest.mark.soak

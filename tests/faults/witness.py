@@ -17,7 +17,7 @@ from tests.promises.recording_client import Connection, RecordingClient, Session
 from tests.promises.testimony import Testimony
 
 LONGEST_SECONDS = 3600.0
-SETTLING_SECONDS = 1.0
+SETTLING_SECONDS = 0.5
 
 
 class _Client(RecordingClient):

@@ -39,3 +39,10 @@ def test_no_name_means_two_things():
 def test_people_are_told_of_events_that_exist():
     """The commands of `notify` are."""
     assert set(eventnames.TOLD) >= notify.EVENTS
+
+
+def test_troubles_are_events_and_people_are_told_of_the_gravest():
+    """What the panel marks is what the log warns of; the limit of a pair is among it."""
+    assert eventnames.URGENT <= eventnames.TROUBLES <= set(eventnames.TOLD)
+    assert {"blocked", "takeover_hours"} <= eventnames.TROUBLES
+    assert notify.EVENTS - {"conflict_over"} <= eventnames.TROUBLES

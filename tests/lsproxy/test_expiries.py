@@ -117,3 +117,13 @@ async def test_a_file_that_cannot_be_read_now_changes_nothing(tmp_path):
     (tmp_path / "mcad.lic").unlink()
     house.expiries.look()
     assert (len(house.told), len(house.pools["mcad"].snapshot().expiring)) == (1, 1)
+
+
+def test_a_license_of_which_nothing_is_left(tmp_path):
+    """Every line has ended; not while one goes on."""
+    (tmp_path / "ended").mkdir()
+    ended = licserver(tmp_path / "ended", "FEATURE cad acme 1.0 21-nov-2026 5")
+    going = licserver(tmp_path, "FEATURE cad acme 1.0 21-nov-2026 5", "FEATURE mesh acme 1.0 22-nov-2026 5")
+    house = House(ended=ended, going=going)
+    house.expiries.look()
+    assert {name: pool.snapshot().is_expired for name, pool in house.pools.items()} == {"ended": True, "going": False}

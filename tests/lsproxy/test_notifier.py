@@ -1,10 +1,12 @@
 """`lsproxy notify` as a process: what it tells over restarts of lsproxy and of itself, and when much happens."""
 
+import http.client
 import json
 import signal
 import socket
 import subprocess
 import threading
+from contextlib import closing
 
 import pytest
 
@@ -16,7 +18,7 @@ from tests.faults.system import COMMANDS, System
 def folder(tmp_path):
     """With a command that writes down what it is told."""
     page = tmp_path / "page-me"
-    page.write_text(f'#!/bin/sh\necho "$1|$2|$3" >> {tmp_path}/told\n')
+    page.write_text(f'#!/bin/sh\necho "$1|$2|$3${{4:+|$4}}" >> {tmp_path}/told\n')
     page.chmod(0o755)
     (tmp_path / "state").mkdir()
     return tmp_path
@@ -49,13 +51,20 @@ def command(folder):
 
 
 def switch(system, backend):
-    where = f"unix:{system.folder / 'admin.sock'}"
-    argv = [str(COMMANDS / "lsproxy"), "switch", "acme", "--to", backend, "--admin", where]
-    subprocess.run(argv, check=True, capture_output=True, timeout=30)
+    with closing(http.client.HTTPConnection("localhost", timeout=30)) as connection:
+        connection.sock = socket.socket(socket.AF_UNIX)
+        connection.sock.connect(str(system.folder / "admin.sock"))
+        body, headers = json.dumps({"to": backend}), {"Content-Type": "application/json"}
+        connection.request("POST", "/api/v1/pools/acme/switch", body, headers)
+        answer = connection.getresponse()
+        assert answer.status == 200, answer.read()
 
 
-def test_nothing_is_missed_and_nothing_told_twice(folder, make_notifier):
-    """Over a restart of either; what happened before its very first start is not told."""
+def test_restarts(folder, make_notifier):
+    """
+    What happens while it does not run is told when it does, and nothing twice; of an lsproxy that was started again,
+    all that happens from then on. What happened before its very first start is not told.
+    """
     system = System(folder, has_proxy=True)
     path = folder / "lsproxy.yaml"
     path.write_text(json.dumps({**json.loads(path.read_text()), "notify": [command(folder)]}))
@@ -122,6 +131,36 @@ def test_slow_commands_are_waited_for(folder, make_notifier):
     assert asked == ["", "x-120"]
 
 
+def test_the_socket_moves(folder, make_notifier):
+    """It is looked for where the configuration has it now, and what stands there now is run; unless that is faulty."""
+    path = folder / "lsproxy.yaml"
+
+    def configure(socket_file, *marks):
+        path.write_text(json.dumps({"notify": [[*command(folder), *marks]], "admin": {"socket": socket_file}}))
+
+    def tell(listening, number):
+        with listening.accept()[0] as connection:
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n" + event(number))
+            wait_for(lambda: len(told(folder)) == number, f"it is told: {notifier.log}")
+
+    configure("admin.sock")
+    notifier = make_notifier()
+    with socket.socket(socket.AF_UNIX) as first, socket.socket(socket.AF_UNIX) as second:
+        for listening, name in ((first, "admin.sock"), (second, "other.sock")):
+            listening.bind(str(folder / name))
+            listening.listen()
+            listening.settimeout(20)
+        notifier.start()
+        tell(first, 1)
+        path.write_text("notify: nonsense\n")
+        tell(first, 2)
+        assert notifier.log.count("notify: must be a list") == 1
+        configure("other.sock", "moved")
+        tell(second, 3)
+    assert told(folder) == ["takeover|acme|number 1", "takeover|acme|number 2", "takeover|acme|number 3|moved"]
+
+
 def event(number):
     happened = {"id": f"x-{number}", "time": "2999-01-01T00:00:00.000Z", "event": "takeover", "pool": "acme"}
     content = json.dumps({**happened, "message": f"number {number}", "details": {}})
@@ -136,3 +175,21 @@ def test_a_mistake_is_one_sentence(folder):
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert f"{folder}/lsproxy.yaml:2: notify: must be a list" in done.stderr
+
+
+def test_a_second_one_is_refused(folder, make_notifier):
+    """Else people were told of everything twice; after the first has ended it starts."""
+    (folder / "lsproxy.yaml").write_text("admin: {socket: admin.sock}\nnotify: [[/bin/true]]\n")
+    first, second = make_notifier(), make_notifier()
+    first.start()
+    wait_for(lambda: "passing on" in first.log, "it runs")
+    second.start()
+    assert second.wait() == 2
+    assert "another `lsproxy notify` passes on the events of" in second.log
+    first.signal(signal.SIGTERM)
+    assert first.wait() == 0
+    third = make_notifier()
+    third.start()
+    wait_for(lambda: third.log.count("passing on the events of lsproxy") == 2, "the third runs")
+    third.signal(signal.SIGTERM)
+    assert third.wait() == 0

@@ -68,3 +68,12 @@ async def test_a_command_that_is_not_there_stops_nothing(page, tmp_path):
     notify = Notify(reactor, [(str(tmp_path / "missing"), "{event}"), command])
     notify.tell("takeover", "acme", "message")
     assert await lines(1) == ["takeover|acme|message"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_no_argument_can_hold_is_left_out_of_it(page):
+    """The message comes all the same."""
+    command, lines = page
+    Notify(reactor, [command]).tell("unserved", "acme", "lic\x00a\x1b[31m\nis down")
+    assert await lines(1) == ["unserved|acme|lic\ufffda\ufffd[31m is down"]
+    await all_ended()

@@ -100,6 +100,18 @@ async def test_a_pool_changes_without_dropping_who_is_connected(running):
 
 
 @pytest_twisted.ensureDeferred
+async def test_another_operator_token_is_a_change(running):
+    """It stands in a file that the configuration only names, and is told like a key; the backends stay as they are."""
+    token = running.demo.folder / "operator.token"
+    former, backends = token.read_text(), dict(running.services.pools["demo"].backends)
+    token.write_text("another one\n")
+    assert await running.change(lambda _: None) == ["pools.demo.token_file: changed"]
+    assert await running.change(lambda _: None) == []
+    assert running.services.pools["demo"].backends == backends
+    token.write_text(former)
+
+
+@pytest_twisted.ensureDeferred
 async def test_pools_and_listeners_come_and_go(running):
     """A pool that goes closes its clients, the others keep theirs."""
     port = free_port()

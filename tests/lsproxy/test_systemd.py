@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import time
 
 import pytest
 from twisted.internet.task import Clock
@@ -102,6 +103,37 @@ def test_the_standing_is_told_when_it_changes(manager):
     clock.pump([1.0] * 3)
     now[0] = "acme:\nNOT SERVED"
     clock.pump([1.0] * 3)
-    assert manager() == ["STATUS=acme: lic-a", "STATUS=acme: NOT SERVED"]
+    assert manager() == ["READY=1", "STATUS=acme: lic-a", "STATUS=acme: NOT SERVED"]
     standing.stop()
     assert clock.getDelayedCalls() == []
+
+
+def test_a_reload_is_told(manager):
+    """With the time it began at, and its end whatever came of it."""
+    standing = Standing(Clock(), str)
+    standing.start()
+    manager()
+    before = time.monotonic()
+    with contextlib.suppress(ValueError), standing.reloading():
+        [state] = manager()
+        int("refused")
+    assert state.startswith("RELOADING=1\nMONOTONIC_USEC=")
+    assert before <= float(state.partition("USEC=")[2]) / 1e6 + 1e-6 <= time.monotonic() + 1e-6
+    assert manager() == ["READY=1"]
+
+
+def test_a_reload_makes_nothing_ready(manager):
+    """One that comes while the process starts or stops says nothing; one that it is ready in the midst of, once."""
+    standing = Standing(Clock(), str)
+    with standing.reloading():
+        pass
+    assert manager() == []
+    with standing.reloading():
+        standing.start()
+    assert manager() == ["READY=1"]
+    with standing.reloading():
+        standing.stop()
+    assert [state.partition("=")[0] for state in manager()] == ["RELOADING"]
+    with standing.reloading():
+        pass
+    assert manager() == []

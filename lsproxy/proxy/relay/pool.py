@@ -171,6 +171,8 @@ class RelayPool(Pool):
             failback=self.config.failback,
             hold=self.config.hold,
             expiring=list(self.expiring),
+            is_expired=self.is_expired,
+            unsaved=self.unsaved,
             backends=[backend.snapshot(connections.get(name, 0)) for name, backend in self.backends.items()],
         )
 

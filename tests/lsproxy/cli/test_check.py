@@ -1,11 +1,14 @@
 """`lsproxy check`: what is wrong with a configuration, without starting anything."""
 
 import json
+import os
+import pwd
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from lsproxy.cli.demo_files import prepare
+from lsproxy.config.check import load_config
 from lsproxy.license.signature import load_private_key, sign
 from tests.faults.system import free_port
 from tests.lsproxy.cli.conftest import lsproxy
@@ -74,3 +77,22 @@ def test_a_license_that_ends_is_told(demo):
     license_file.write_text(sign(text, "demo.lic", load_private_key(demo.folder / "vendor.key")))
     done = lsproxy("check", "-c", demo.proxy_config)
     assert (done.status, "in 3 days: ask the vendor for a renewal" in done.err) == (0, True), done.err
+
+
+def test_a_secret_that_is_roots_alone_is_told(demo):
+    """Root may read what lsproxy, as the owner of the folder of `state`, may not; what is that user's is no matter."""
+    config = load_config(demo.proxy_config)
+    tokens = config.admin.tokens_file
+    tokens.touch(mode=0o600)
+    tokens.write_text("tokens: []\n")
+    nobody = pwd.getpwnam("nobody")
+    if os.geteuid() != 0:
+        pytest.skip("only root may give files away")
+    state = demo.folder / "of-nobody"
+    state.mkdir()
+    os.chown(state, nobody.pw_uid, nobody.pw_gid)
+    demo.proxy_config.write_text(demo.proxy_config.read_text().replace("sqlite:state.db", f"sqlite:{state}/state.db"))
+    warned = f"admin.tokens_file: nobody, whose the folder of state is, may not read {tokens}: chown nobody {tokens}"
+    assert warned in lsproxy("check", "-c", demo.proxy_config).err
+    os.chown(tokens, nobody.pw_uid, nobody.pw_gid)
+    assert warned not in lsproxy("check", "-c", demo.proxy_config).err

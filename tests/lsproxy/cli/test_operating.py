@@ -2,7 +2,9 @@
 
 import json
 import signal
+import sqlite3
 import subprocess
+from contextlib import closing
 
 import pytest
 
@@ -99,6 +101,19 @@ def test_maint_is_at_once_and_ready_ends_it(asked):
     wait_for(lambda: pool(asked)["serving"] == other, f"{other} serves again")
 
 
+def test_what_a_restart_would_forget_is_said(asked, system):
+    """It is done, the status is 0; standard error and `lsproxy status` say why it could not be written down."""
+    standby = next(name for name in system.servers if name != pool(asked)["serving"])
+    with closing(sqlite3.connect(system.folder / "lsproxy.db", isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        done = asked("maint", "acme", standby)
+        assert done.status == 0
+        assert done.err.startswith("warning: what was decided last would be forgotten at a restart: ")
+        assert "! what was decided last would be forgotten" in asked("status").out
+    done = asked("ready", "acme", standby)
+    assert (done.status, done.err) == (0, "")
+
+
 def test_a_seat_is_taken_back_from_its_holder(asked, system):
     """The number stands in usage; a number nobody has is said."""
     keeper = system.keeper()
@@ -122,6 +137,23 @@ def test_a_license_is_put_in_force_everywhere(asked, system, tmp_path):
     assert done.status == 1
     assert "the new license:3: cad is not served: its signature is not that of vendor acme" in done.err
     assert asked("license", "acme", "install", tmp_path / "none.lic").status == 2
+
+
+def test_a_license_that_grants_less_is_done_and_said(asked, system, tmp_path):
+    """Fewer seats than are in use, and none at all any more: the status is 0, standard error has the warning."""
+    former = tmp_path / "former.lic"
+    former.write_text(system.license_text({"cad": 12, "mesh": 3}))
+    keeper = system.keeper()
+    for _ in range(2):
+        keeper.ask("checkout", feature="cad")
+    new = tmp_path / "new.lic"
+    new.write_text(system.license_text({"cad": 1, "mesh": 3}))
+    done = asked("license", "acme", "install", new)
+    assert done.status == 0, done.err
+    assert "warning: cad: 2 seats are in use, and the new license grants 1: nobody loses one" in done.err
+    assert "is in force on" in done.out
+    done = asked("license", "acme", "install", former)
+    assert (done.status, done.err) == (0, "")
 
 
 def test_events_tell_what_happened(asked):

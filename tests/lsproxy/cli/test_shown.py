@@ -5,7 +5,10 @@ import json
 import msgspec
 
 from lsproxy.cli.shown import describe, duration, is_well, remarks
+from lsproxy.proxy.snapshot import Said
 from tests.lsproxy.admin import pictures
+
+BLOCKED = Said("blocked", 3, "b1f0", "sha256:00", 12, 17, 60.0, "0.1.0")
 
 
 def picture(**changes):
@@ -29,6 +32,21 @@ def test_what_is_wrong_is_said_below():
     text = "\n".join(describe([pool]))
     assert "NOT SERVED" in text
     assert "  ! two servers" in text
+
+
+def test_who_grants_nothing_is_said_in_the_first_line():
+    """The exit status is of pools that nobody serves."""
+    blocked = picture(backends=[pictures.backend("lic-a", said=BLOCKED)])
+    first, *_ = describe([blocked])
+    assert first.startswith("acme (acme-licenses): served by lic-a, BLOCKED: no seats are granted, for 2 h")
+    assert is_well(blocked)
+    assert next(describe([picture(is_expired=True)])).startswith("acme (acme-licenses): served by lic-a, EXPIRED: no")
+
+
+def test_what_is_wrong_with_lsproxy_itself_stands_last():
+    """And what a restart would forget of a pool, with the pool."""
+    lines = list(describe([picture(unsaved="forgotten: disk full")], ["the history is not kept"]))
+    assert lines[-2:] == ["  ! forgotten: disk full", "! the history is not kept"]
 
 
 def test_well_is_served_and_without_conflict():

@@ -1,9 +1,12 @@
 """`lsproxy token add`: a token is printed once and kept as a hash."""
 
 import json
+import os
+import pwd
 import stat
 
 import pytest
+import yaml
 
 from lsproxy.cli.demo_files import prepare
 from lsproxy.config.tokens import find_token, load_tokens
@@ -26,6 +29,22 @@ def test_a_token_is_printed_once_and_kept_as_a_hash(demo):
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     found = find_token(token, load_tokens(path))
     assert (found.name, found.role) == ("ops", "operator")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_the_first_token_before_the_first_start(demo, tmp_path):
+    """Made by root, the file is that user's whose the folder of lsproxy's state is, or lsproxy could not read it."""
+    nobody = pwd.getpwnam("nobody")
+    tree = yaml.safe_load(demo.proxy_config.read_text())
+    (tmp_path / "state").mkdir()
+    os.chown(tmp_path / "state", nobody.pw_uid, nobody.pw_gid)
+    tree["state"] = f"sqlite://{tmp_path}/state/state.db"
+    tree["admin"]["tokens_file"] = str(tmp_path / "tokens.yaml")
+    config = demo.folder / "before.yaml"
+    config.write_text(json.dumps(tree))
+    done = lsproxy("token", "add", "ops", "--role", "operator", "-c", config)
+    assert done.status == 0, done.err
+    assert (tmp_path / "tokens.yaml").stat().st_uid == nobody.pw_uid
 
 
 def test_a_name_is_given_once(demo):

@@ -11,9 +11,11 @@ from lsproxy.core.choice import (
     Candidate,
     Failback,
     Nobody,
+    Part,
     Situation,
     Use,
     decide,
+    kept_away,
     may_stand_in,
 )
 from lsproxy.core.claims import Claimed, Disputed, Followed, Report, Unclaimed, judge
@@ -245,3 +247,28 @@ def test_verdict_types_are_all_handled():
     pool = [backend("a", "active"), backend("b")]
     assert decide(pool, Claimed("a", 4, "j1"), situation()) == Use("a", 4)
     assert isinstance(decide(pool, Unclaimed(), situation()), AskTakeover)
+
+
+@pytest.mark.parametrize(
+    ("primary", "redundant", "facts", "words"),
+    [
+        ({}, {}, {"failback": Failback.STICKY}, "lic-a, the primary, stands by, and failback: sticky leaves"),
+        ({}, {}, {"failback": Failback.MANUAL}, "failback: manual leaves the name with lic-b while its hours run"),
+        ({"is_kept_out": True}, {}, {"failback": Failback.MANUAL}, "kept out until `lsproxy ready`; the hours of"),
+        ({}, {}, {"failback": Failback.AUTOMATIC}, None),
+        ({"admin": Admin.DRAIN}, {}, {}, None),
+        ({"bar": "not bound"}, {}, {}, None),
+        ({"health": Down()}, {}, {}, None),
+        ({}, {"role": "blocked"}, {}, None),
+        ({}, {"part": None}, {}, None),
+    ],
+)
+def test_a_primary_that_is_kept_away(primary, redundant, facts, words):
+    """While the redundant server's hours run for want of a word by an operator, that is said, and else nothing."""
+    pair = [
+        backend("lic-a", **{"part": Part.PRIMARY, **primary}),
+        backend("lic-b", **{"role": "active", "part": Part.REDUNDANT, **redundant}),
+    ]
+    said = kept_away(pair, Use("lic-b", 4), situation(**facts))
+    assert (said is None) == (words is None)
+    assert words is None or words in said

@@ -1,6 +1,8 @@
 """What the good lines of a file grant together."""
 
-from lsproxy.license.offer import pools
+from datetime import date
+
+from lsproxy.license.offer import pools, shortfalls
 from tests.lsproxy.license.texts import signed, verified
 
 
@@ -55,3 +57,17 @@ def test_exact_names():
 def test_forged_line():
     """A forged line grants nothing."""
     assert pools(verified(signed("INCREMENT cad acme 1.0 permanent 5\n").replace(" 5 ", " 6 "))) == {}
+
+
+def test_what_a_file_does_not_grant_is_told():
+    """All of it has ended; or a feature has fewer seats than are in use, or is not in it; else nothing is said."""
+    today = date(2026, 11, 22)
+    ended = verified(signed(numbered("FEATURE cad acme 1.0 21-nov-2026 5", "FEATURE mesh acme 1.0 1-jan-2001 5")))
+    assert shortfalls(ended, {"cad": 3}, today) == [
+        "every line of the new license has expired: nobody is granted a seat by it"
+    ]
+    last_day = verified(signed(numbered("INCREMENT cad acme 1.0 22-nov-2026 2", "INCREMENT cad acme 1.0 1-jan-2001 9")))
+    assert shortfalls(last_day, {"cad": 2}, today) == []
+    cad, mesh = shortfalls(last_day, {"mesh": 1, "cad": 3, "old": 0}, today)
+    assert cad.startswith("cad: 3 seats are in use, and the new license grants 2: nobody loses one")
+    assert mesh.startswith("mesh: 1 seat is in use, and the new license grants 0:")

@@ -27,7 +27,6 @@ def test_plain_pool():
     assert pool.grace_seconds == 14400.0
     assert pool.has_started(-inf)
     assert not pool.has_expired(1e18)
-    assert pool.changes_after(0.0) == inf
 
 
 def test_dates():
@@ -37,16 +36,6 @@ def test_dates():
     first, end = wall("2026-11-21"), wall("2028-01-01")
     assert [pool.has_started(at) for at in (first - 0.001, first)] == [False, True]
     assert [pool.has_expired(at) for at in (end - 0.001, end)] == [False, True]
-
-
-def test_changes():
-    """A pool names when its answers change next, and at that moment they have changed."""
-    pool = pool_of(line("1.0 31-dec-2027 25", "START=21-nov-2026"))
-    first = pool.changes_after(0.0)
-    assert pool.has_started(first)
-    end = pool.changes_after(first)
-    assert pool.has_expired(end)
-    assert pool.changes_after(end) == inf
 
 
 def test_overdraft_and_grace():

@@ -1,5 +1,6 @@
 """Making one connection: success, every failure, and a change of mind."""
 
+import errno
 import socket
 from contextlib import closing
 
@@ -12,9 +13,12 @@ from twisted.internet.error import (
     DNSLookupError,
     NoProtocol,
     TimeoutError,  # noqa: A004 - Twisted's
+    getConnectError,
 )
 from twisted.internet.protocol import Factory
+from twisted.python.failure import Failure
 
+from lsproxy.net.dialing import in_words
 from lsproxy.net.endpoints import client_endpoint
 
 LOOPBACK = "127.0.0.1"
@@ -172,3 +176,10 @@ async def test_many_at_once(net):
     await net.until(lambda: len(net.accepted) == 500)
     with closing(socket.socket()) as one_more:
         one_more.connect((LOOPBACK, port))
+
+
+def test_why_there_is_no_connection_is_told_in_the_systems_words():
+    """Without Twisted's before them; of what the system knows nothing of, in its own."""
+    refused = getConnectError((errno.ECONNREFUSED, "Connection refused"))
+    assert in_words(Failure(refused)) == "Connection refused"
+    assert in_words(Failure(ValueError("no such thing"))) == "no such thing"

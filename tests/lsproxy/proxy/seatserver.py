@@ -15,6 +15,7 @@ from zope.interface import implementer
 from lsproxy.net.endpoints import server_endpoint
 
 TOKEN = "operator-secret"  # noqa: S105 - the tests' own
+DUPLICATE = {"scheme": "duplicate", "role": "duplicate"}
 
 
 class Book:
@@ -80,7 +81,7 @@ class SeatServer(Factory):
         self.license = "sha256:" + "0" * 64
         self.trust = 42.0
         self.hostids = [f"hostname={name}"]
-        self.redundancy = {}
+        self.redundancy = DUPLICATE
         self.takeover = None
         self.starts = 0
         self.lingers = 0
@@ -161,6 +162,8 @@ class SeatServer(Factory):
         if "token" in message:
             connection.is_operator = message["token"] == TOKEN
             connection.say(id=number, ok=connection.is_operator, error="not_permitted", message="wrong token")
+            if not connection.is_operator:
+                connection.transport.loseConnection()
             return
         if self.role != "active":
             connection.say(id=number, ok=False, error="not_active", message="m")

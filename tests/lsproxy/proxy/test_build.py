@@ -66,6 +66,7 @@ async def test_server_that_cannot_prove_its_name_is_down(world, tmp_path):
     await world.start_pool(backends=backends, health=model.Health(interval=0.1, timeout=0.4))
     await world.until(lambda: len(world.happened("backend_down")) == 2)
     assert 'the certificate is not for "127.0.0.1"' in world.happened("backend_down")[0]
+    assert world.happened("backend_down")[0].count("lic-") == 1, "its name stands there once"
 
 
 @scenario

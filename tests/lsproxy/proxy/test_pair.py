@@ -1,11 +1,19 @@
 """A pool whose servers are a primary and its redundant server."""
 
+import pytest
+
 from lsproxy.config import model
 from lsproxy.net.address import Address
+from lsproxy.proxy.operator import OperationRefusedError
+from tests.lsproxy.proxy.seatserver import DUPLICATE
 from tests.lsproxy.proxy.test_pool import of
 from tests.lsproxy.proxy.test_session import scenario, session
 
 HOUR = 3600.0
+HOLDER = {
+    "seat": 1, "user": "u", "host": "h", "display": "", "pid": 1, "address": "192.0.2.7", "count": 1, "version": "1",
+    "since": "2026-11-21T20:48:00Z", "state": "held",
+}  # fmt: skip
 
 
 def make_pair(world):
@@ -45,10 +53,39 @@ async def test_failback_as_configured(world):
     await world.start(failback="sticky")
     assert world.pool.snapshot().failback == "sticky"
     await world.stop_pool()
-    world.a.redundancy = world.b.redundancy = {}
+    world.a.redundancy = world.b.redundancy = DUPLICATE
     await world.start_pool()
     await world.served_by("lic-a")
     assert world.pool.snapshot().failback == "sticky"
+
+
+@scenario
+async def test_a_primary_that_stands_by_is_remarked(world):
+    """With sticky the hours run on while the primary could serve: the pool's note says so until it has the name."""
+    make_pair(world)
+    await world.start(failback="sticky")
+    await world.served_by("lic-a")
+    assert world.pool.snapshot().note is None
+    await world.operator.switch("lic-b")
+    await world.until(lambda: "failback: sticky leaves the name with lic-b" in (world.pool.snapshot().note or ""))
+    await world.operator.switch("lic-a")
+    await world.until(lambda: world.pool.snapshot().note is None)
+
+
+@scenario
+async def test_a_file_that_differs_is_remarked(world):
+    """What a standby says of its own license file stays on show, for it may be what all start with."""
+    make_pair(world)
+    await world.start()
+    notice = {"code": "license", "message": "/b/acme.lic differs from the license in force"}
+    world.b.script["status"] = lambda connection, message: (
+        connection.say(**world.b.status(message["id"]), notices=[notice]) or True
+    )
+    await world.until(lambda: of(world, "lic-b").license_note)
+    assert of(world, "lic-b").license_note == "lic-b: /b/acme.lic differs from the license in force"
+    assert len(world.happened("license_differs")) == 1
+    del world.b.script["status"]
+    await world.until(lambda: of(world, "lic-b").license_note is None)
 
 
 @scenario
@@ -90,7 +127,7 @@ async def test_hours_left(world):
     await world.served_by("lic-b")
     for hours in (71.2, 24.0, 23.9, 8.0, 0.9, 0.5):
         left(world, hours)
-        await world.until(lambda hours=hours: said(world) is not None and said(world)["remaining"] == hours * HOUR)
+        await world.until(lambda hours=hours: said(world) is not None and said(world).remaining == hours * HOUR)
     assert [message.rsplit(", ", 1)[1] for message in world.happened("takeover_hours")] == [
         "24 h 00 min left", "8 h 00 min left", "54 min left",
     ]  # fmt: skip
@@ -127,3 +164,66 @@ async def test_unblocking(world):
     done = await world.operator.activate("FGHIJ")
     assert (done.hours, done.remaining) == (72, 7.0)
     assert "FGHIJ" in [message.get("key") for _, message in world.a.heard]
+
+
+def wrongly(world, **said):
+    """The redundant server says what no status says."""
+    world.b.script["status"] = lambda connection, message: (
+        connection.say(**{**world.b.status(message["id"]), **said}) or True
+    )
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"takeover": {"remaining": "x"}},
+        {"takeover": {}},
+        {"takeover": {"number": 1, "since": "", "spent": 0, "remaining": -1}},
+        {"epoch": 10**30},
+        {"seats": -1},
+        {"uptime": 1e300},
+        {"redundancy": {"role": "redundant", "primary": {"hostids": 7}}},
+        {"redundancy": {"role": ["redundant"], "priority": {}}},
+    ],
+)
+@scenario
+async def test_an_ill_formed_status_is_a_check_that_failed(world, said):
+    """That server is down, by a sentence; the pool's picture is there, and the other server serves."""
+    make_pair(world)
+    await world.start()
+    await world.served_by("lic-a")
+    wrongly(world, **said)
+    await world.until(lambda: of(world, "lic-b").health == "down")
+    assert "lic-b" in of(world, "lic-b").last_error
+    assert world.pool.snapshot().serving == "lic-a"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"expires": "x"},
+        {"expires": "2027-02-30"},
+        {"in_use": 10**400},
+        {"issued": -1},
+        {"holders": [{**HOLDER, "since": "x"}]},
+        {"holders": [{**HOLDER, "since": "2026-11-21T20:48:00"}]},
+        {"holders": [{**HOLDER, "since": "0001-01-01T00:00:00+23:59"}]},
+        {"holders": [{**HOLDER, "pid": 10**30}]},
+    ],
+)
+@scenario
+async def test_an_ill_formed_usage_is_refused(world, wrong):
+    """With a sentence, as if the server had refused it itself."""
+    feature = {"feature": "cad", "version": "1", "vendor": "acme", "issued": 1, "in_use": 1, "reserved": 0,
+               "queued": 0, "expires": None}  # fmt: skip
+    await world.start()
+    await world.served_by("lic-a")
+    for features in ([{**feature, **wrong}], [feature, {**feature, **wrong}]):
+        world.a.script["usage"] = lambda connection, message, features=features: (
+            connection.say(id=message["id"], ok=True, next=None, features=features) or True
+        )
+        with pytest.raises(OperationRefusedError, match="the license server's answer is none of seat/1"):
+            await world.operator.usage()
+    world.a.script["request_key"] = lambda connection, message: connection.say(id=message["id"], ok=True, key=7) or True
+    with pytest.raises(OperationRefusedError, match="none of seat/1"):
+        await world.operator.request_key()

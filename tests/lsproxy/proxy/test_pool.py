@@ -1,18 +1,24 @@
 """Tests of a pool: who is served after what, told over real connections."""
 
+import re
+import threading
+
 import pytest
 from twisted.internet import reactor
 from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
 
 from lsproxy.config import model
 from lsproxy.core.choice import Admin
 from lsproxy.errors import LsproxyError
 from lsproxy.license.signature import sign
 from lsproxy.proxy.build import plan_pool
+from lsproxy.proxy.licenses import MOST_PROBLEMS
 from lsproxy.proxy.memory import Remembered, StateFileError
+from lsproxy.proxy.operator import Operator
 from tests.lsproxy.license.texts import OTHER_KEY
 from tests.lsproxy.proxy.conftest import LICENSE
-from tests.lsproxy.proxy.seatserver import Book
+from tests.lsproxy.proxy.seatserver import TOKEN, Book
 from tests.lsproxy.proxy.test_session import scenario, session
 
 
@@ -347,6 +353,26 @@ async def test_wrong_token_is_shown(world):
     await world.start()
     await world.until(lambda: "refuses the pool's operator token" in (of(world, "lic-a").last_error or ""))
     assert "another" not in str(world.pool.snapshot())
+    await world.served_by("lic-a")
+    assert of(world, "lic-a").health == "up"
+    assert not world.happened("backend_down")
+
+
+@scenario
+async def test_a_renewed_token(world):
+    """Taken by a reload, refused or not, it costs no client anything; refused, it is remarked."""
+    await world.start()
+    await world.served_by("lic-a")
+    client = await world.client(session(1))
+    for token, is_refused in (("another", True), (TOKEN, False)):
+        (world.folder / "operator.token").write_text(token)
+        world.pool.apply(plan_pool(reactor, "acme", world.config(), lambda: 0.5))
+        await world.until(lambda: ("refuses" in (of(world, "lic-a").last_error or "")) == is_refused)  # noqa: B023
+        assert world.pool.serving == "lic-a"
+    client.ask("heartbeat", id=2)
+    assert (await client.told(id=2))["ok"]
+    await world.operator.switch("lic-b")
+    assert not world.happened("backend_down")
 
 
 @scenario
@@ -377,6 +403,49 @@ async def test_license_that_is_not_genuine_is_not_installed(world):
 
 
 @scenario
+async def test_a_license_that_no_request_holds_is_not_sent(world):
+    """The server would end the connection for it, and another one would take over."""
+    await world.start()
+    await world.served_by("lic-a")
+    with pytest.raises(LsproxyError, match="at most 65472 by the network: put the file on the machine"):
+        await world.operator.install(LICENSE + "# more\n" * 10_000)
+    assert "install" not in [message["op"] for _, message in world.a.heard]
+
+
+@scenario
+async def test_of_many_problems_the_first_are_told(world):
+    """The rest is counted."""
+    await world.start()
+    await world.served_by("lic-a")
+    with pytest.raises(LsproxyError) as refused:
+        await world.operator.install(LICENSE + "what\n" * 1000)
+    assert len(str(refused.value).splitlines()) == MOST_PROBLEMS + 1
+    assert re.search(r"\nand [0-9]+ more$", str(refused.value))
+
+
+@scenario
+async def test_a_license_is_examined_in_a_thread(world):
+    """Whoever is served meanwhile is served on; one that lost the name meanwhile is not given it."""
+    await world.start()
+    await world.served_by("lic-a")
+    threads = []
+
+    def in_thread(job, *given):
+        def noted():
+            threads.append(threading.current_thread())
+            return job(*given)
+
+        return deferToThread(noted)
+
+    operator = Operator(reactor, world.pool, in_thread)
+    new = LICENSE.replace("\n", " \n", 1)
+    assert (await operator.install(new)).problems == []
+    assert (world.folder / "acme.lic").read_text() == new
+    assert len(threads) == 2
+    assert threading.main_thread() not in threads
+
+
+@scenario
 async def test_remove_and_usage_ask_the_active_server(world):
     """An operator's remove and usage go to the active server, and are refused while there is none."""
     await world.start()
@@ -400,6 +469,22 @@ async def test_unserved_is_announced_after_hold(world):
     world.a.kill()
     await world.until(lambda: world.happened("unserved"))
     assert "lic-b does not answer" in world.happened("unserved")[0]
+
+
+@scenario
+async def test_reload_keeps_counting(world):
+    """How long checks took is counted on where a backend is checked otherwise from now on: a counter never falls."""
+    await world.start()
+    before = world.pool.backends["lic-a"]
+    await world.until(lambda: sum(before.latencies.counts) > 1)
+    counted = sum(before.latencies.counts)
+    world.pool.apply(
+        plan_pool(reactor, "acme", world.config(health=model.Health(interval=0.05, timeout=0.1, fall=9)), lambda: 0.5)
+    )
+    after = world.pool.backends["lic-a"]
+    assert after is not before
+    assert sum(after.latencies.counts) == counted
+    await world.until(lambda: sum(after.latencies.counts) > counted)
 
 
 @scenario
@@ -448,5 +533,6 @@ async def test_state_that_cannot_be_saved_is_said(world):
     await world.start()
     client = await world.client(session(1))
     await world.until(lambda: world.happened("state_not_saved"))
+    assert world.pool.snapshot().unsaved.startswith("what was decided last would be forgotten at a restart: state.db")
     client.ask("heartbeat")
     await client.told(id=2)

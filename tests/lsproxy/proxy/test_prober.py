@@ -8,7 +8,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from lsproxy.proxy.control import ControlLostError
-from lsproxy.proxy.prober import PATIENCE_SECONDS, Prober, Timing
+from lsproxy.proxy.prober import PATIENCE_SECONDS, TOKEN_SECONDS, Prober, Timing
 from lsproxy.seat.messages import Remove
 from tests.lsproxy.proxy.seatserver import Book, SeatServer
 
@@ -19,6 +19,7 @@ class Line:
     def __init__(self, protocol):
         self.protocol = protocol
         self.sent = []
+        self.is_over = False
         protocol.makeConnection(self)
 
     def write(self, data):
@@ -31,11 +32,23 @@ class Line:
         self.end()
 
     def end(self):
+        self.is_over = True
         self.protocol.connectionLost(Failure(ConnectionDone()))
+
+    def greet(self, *, ok):
+        """The answer to the hello; a token that is refused ends the connection."""
+        reply = {"id": 1, "ok": ok, "error": "not_permitted", "message": "not the operator token"}
+        self.protocol.dataReceived(json.dumps(reply).encode() + b"\n")
+        if not ok:
+            self.end()
 
     def answer(self, number):
         status = SeatServer(None, "lic-a", Book()).status(number)
         self.protocol.dataReceived(json.dumps(status).encode() + b"\n")
+
+    @property
+    def tokens(self):
+        return [one["token"] for one in self.sent if one["op"] == "hello"]
 
     @property
     def checks(self):
@@ -194,3 +207,58 @@ def test_what_is_no_status_is_a_failed_check():
     endpoint.lines[0].protocol.dataReceived(b"HTTP/1.1 400\n")
     assert "does not speak seat/1" in heard.said[1][1]
     assert prober.complaint is None
+
+
+def test_a_refused_token_is_no_outage():
+    """The status is asked without a token at once, nothing has failed, and what is wrong is said."""
+    _, endpoint, heard, prober = probing()
+    endpoint.lines[0].greet(ok=False)
+    assert endpoint.lines[1].tokens == []
+    endpoint.lines[1].answer(1)
+    assert heard.said == ["standby"]
+    assert "lic-a refuses the pool's operator token" in prober.complaint
+
+
+def test_a_refused_token_is_tried_again():
+    """Beside the connection in use, every TOKEN_SECONDS; once it is accepted, that connection is the one in use."""
+    clock, endpoint, heard, prober = probing()
+    endpoint.lines[0].greet(ok=False)
+    keep_answering(clock, endpoint.lines[1], TOKEN_SECONDS)
+    assert endpoint.lines[2].tokens == ["token"]
+    endpoint.lines[2].greet(ok=False)
+    keep_answering(clock, endpoint.lines[1], TOKEN_SECONDS)
+    endpoint.lines[3].greet(ok=True)
+    assert prober.complaint is None
+    prober.check()
+    assert endpoint.lines[3].checks == [2]
+    assert set(heard.said) == {"standby"}
+
+
+def test_a_renewed_token_is_said_beside_the_connection_in_use():
+    """Which stays while the server refuses it, and is left when it accepts it; no check fails either way."""
+    clock, endpoint, heard, prober = probing()
+    endpoint.lines[0].greet(ok=True)
+    prober.renew("another")
+    endpoint.lines[1].greet(ok=False)
+    assert "refuses the pool's operator token" in prober.complaint
+    prober.ask(Remove, 1.0, seat=1, reason="r").addErrback(lambda _: None)
+    assert endpoint.lines[0].sent[-1]["op"] == "remove"
+    keep_answering(clock, endpoint.lines[0], TOKEN_SECONDS)
+    assert endpoint.lines[2].tokens == ["another"]
+    endpoint.lines[2].greet(ok=True)
+    assert (prober.complaint, endpoint.lines[0].is_over) == (None, True)
+    assert set(heard.said) == {"standby"}
+
+
+def test_a_token_is_said_again_after_a_loss():
+    """A server that was started again may have the right one: it is not asked without first."""
+    _, endpoint, _, _ = probing()
+    endpoint.lines[0].greet(ok=False)
+    endpoint.lines[1].end()
+    assert endpoint.lines[2].tokens == ["token"]
+
+
+def keep_answering(clock, line, seconds):
+    for _ in range(int(seconds / 0.25) + 1):
+        line.answer(line.checks[-1])
+        clock.advance(0.25)
