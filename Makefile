@@ -8,7 +8,7 @@ run: .venv/.ready
 	$(BIN)/lsproxy demo
 
 test: .venv/.tested
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q -n 2 --dist loadgroup
 
 lint: .venv/.tested
 	$(BIN)/ruff check .

@@ -2,6 +2,9 @@
 What every test runs on: the daemons' reactor, installed before pytest-twisted
 looks for one, and the programs that some tests need.
 
+Two workers share the tests: one has those of whole systems, which mostly wait, the
+other one the rest.
+
 A test that needs a program is marked with its name. Where the program is
 missing the test is skipped by name; in continuous integration it fails.
 """
@@ -33,6 +36,9 @@ PROGRAMS = {
     "wrk": lambda: shutil.which("wrk"),
 }
 
+HERE = Path(__file__).parent
+SYSTEMS = frozenset({"bench", "conf", "faults", "relay", "systemd", "web"})
+
 reactor.install()
 # However slow the machine is, no test fails for it.
 settings.register_profile("lsproxy", deadline=None)
@@ -45,6 +51,13 @@ def pytest_configure(config: pytest.Config) -> None:
     """One mark for each program."""
     for name in PROGRAMS:
         config.addinivalue_line("markers", f"{name}: needs {name}")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole systems are tested one after the other, whatever runs beside them: two at once would be too slow."""
+    for item in items:
+        if item.path.relative_to(HERE).parts[1] in SYSTEMS:
+            item.add_marker(pytest.mark.xdist_group("systems"))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

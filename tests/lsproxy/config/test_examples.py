@@ -76,17 +76,6 @@ def test_the_license_example_signs_and_verifies(folder: Path):
     assert verified.problems == ()
 
 
-def test_no_example_is_left_out():
-    """A new configuration example needs its place here."""
-    here = {"lsproxy.yaml", "licserver-a.yaml", "licserver-b.yaml", "single.yaml"}
-    pairs = {f"pair-{part}.yaml" for part in ("primary", "redundant")}
-    on_hosts = {f"pair-{part}-etcd.yaml" for part in ("primary", "redundant", "lsproxy")}
-    triad = {f"triad-{part}.yaml" for part in ("1", "2", "3", "lsproxy")}
-    seats = here | pairs | on_hosts | triad
-    others = {"alerts.yaml"}  # Prometheus'
-    assert {path.name for path in CONF.glob("*.yaml")} == seats | others | {f"{kind}.yaml" for kind in KINDS}
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_third_party_examples_show_the_defaults(folder: Path, kind: str):
     """What such an example sets without need, it sets to the default."""
