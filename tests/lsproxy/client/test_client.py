@@ -136,7 +136,7 @@ def test_a_checkout_given_up_is_returned():
         eventually(lambda: servers.reference.sessions)
         servers.is_silent = True
         with pytest.raises(NoServer):
-            license_client.checkout("cad", timeout=0.1)
+            license_client.checkout("cad", timeout=0.5)
         servers.is_silent = False
         servers.cut()
         eventually(lambda: ids(servers, "checkin"))
