@@ -4,7 +4,7 @@ import resource
 import signal
 import socket
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import pytest
 
@@ -167,8 +167,9 @@ def test_out_of_descriptors(make_site):
     with ExitStack() as stack:
         lines = []
         for _ in range(60):
-            lines.append(stack.enter_context(Line(site.door)))
-            lines[-1].say("who")
+            with suppress(ConnectionError):  # refused, before or after it was heard
+                lines.append(stack.enter_context(Line(site.door)))
+                lines[-1].say("who")
             time.sleep(0.01)
         time.sleep(0.5)
         served = [line for line in lines if _is_answered(line)]
