@@ -26,10 +26,10 @@ SLOT_SECONDS: Final = 10.0
 
 class _Seen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     server_name: str
-    identity: str
     journal: str
     epoch: int
-    slot: int
+    identity: str = ""
+    slot: int = 0
 
 
 _file: Final = msgspec.json.Decoder(_Seen)
@@ -47,7 +47,7 @@ class SeenState:
         self._path = path
         self._server_name = server_name
         self._seen = _load(path, server_name)
-        self.identity = secrets.token_hex(16) if self._seen is None else self._seen.identity
+        self.identity = (self._seen and self._seen.identity) or secrets.token_hex(16)
 
     def check(self, journal_id: str, epoch: int, slot: int) -> str | None:
         """Why this server may not go on from that journal at that epoch and newest slot; None if it may."""
@@ -84,7 +84,7 @@ class SeenState:
         """
         seen = self._seen
         if seen is None or (epoch, slot) > (seen.epoch, seen.slot):
-            risen = _Seen(self._server_name, self.identity, journal_id, epoch, slot)
+            risen = _Seen(self._server_name, journal_id, epoch, self.identity, slot)
             _keep(self._path, risen)
             self._seen = risen
 
@@ -95,7 +95,7 @@ class SeenState:
 
         Raises LicserverError if it cannot be written.
         """
-        _keep(path, _Seen(server_name, secrets.token_hex(16), journal_id, epoch, 0))
+        _keep(path, _Seen(server_name, journal_id, epoch, secrets.token_hex(16)))
         return cls(path, server_name)
 
 

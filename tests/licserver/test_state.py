@@ -67,6 +67,15 @@ def test_identity(path):
     assert SeenState(path, "acme").identity != state.identity
 
 
+def test_a_file_without_an_identity(path):
+    """One that says less is believed for what it says, and has an identity from the next epoch on."""
+    path.write_text(f'{{"server_name":"acme","journal":"{ONE}","epoch":3}}')
+    state = SeenState(path, "acme")
+    assert state.check(ONE, 2, 0) is not None
+    state.remember(ONE, 4, 7)
+    assert SeenState(path, "acme").identity == state.identity != ""
+
+
 def test_accepted(path):
     """An older or another journal is gone on from once it was accepted."""
     SeenState(path, "acme").remember(ONE, 9, 0)
