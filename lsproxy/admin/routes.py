@@ -78,7 +78,7 @@ def find(method: str, path: str) -> Found:
     """The call that `method` and `path`, not decoded, mean; HEAD is as GET. Raises RefusedError, 404 or 405."""
     allowed = []
     for route in ROUTES:
-        names = _match(route.pattern, path)
+        names = match(route.pattern, path)
         if names is None:
             continue
         if route.method == ("GET" if method == "HEAD" else method):
@@ -92,7 +92,8 @@ def find(method: str, path: str) -> Found:
     raise RefusedError(NOT_FOUND, "not_found", f"there is nothing at {path}")
 
 
-def _match(pattern: str, path: str) -> dict[str, str] | None:
+def match(pattern: str, path: str) -> dict[str, str] | None:
+    """What stands in `path` for the names in braces of `pattern`, decoded; None where it is another path."""
     wanted, given = pattern.split("/"), path.split("/")
     if len(wanted) != len(given):
         return None

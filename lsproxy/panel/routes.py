@@ -1,11 +1,11 @@
 """Which page of the panel does a method and path mean?"""
 
 from typing import Final, Literal
-from urllib.parse import unquote
 
 import msgspec
 
 from lsproxy.admin.exchange import NOT_FOUND, WRONG_METHOD, RefusedError
+from lsproxy.admin.routes import match
 from lsproxy.panel.actions import ACTIONS, Action
 
 Page = Literal["glance", "pool", "chart", "events", "login_form", "login", "logout_form", "logout", "file", "ask", "do"]
@@ -43,7 +43,7 @@ def find(method: str, path: str) -> Found:
     read = "GET" if method == "HEAD" else method
     allowed = []
     for wanted, pattern, page in _PAGES:
-        names = _match(pattern, path)
+        names = match(pattern, path)
         if names is None:
             continue
         action = next((one for one in ACTIONS if one == names.get("action")), None)
@@ -56,16 +56,3 @@ def find(method: str, path: str) -> Found:
         there = ", ".join(allowed)
         raise RefusedError(WRONG_METHOD, "wrong_method", f"this page takes {there}, not {method}", Allow=there)
     raise RefusedError(NOT_FOUND, "not_found", "there is no such page")
-
-
-def _match(pattern: str, path: str) -> dict[str, str] | None:
-    wanted, given = pattern.split("/"), path.split("/")
-    if len(wanted) != len(given):
-        return None
-    names: dict[str, str] = {}
-    for part, text in zip(wanted, given, strict=True):
-        if part.startswith("{"):
-            names[part[1:-1]] = unquote(text)
-        elif part != text:
-            return None
-    return names
